@@ -1,0 +1,276 @@
+//! The built-in templates, and the folder beside them.
+
+use std::fs;
+use std::path::Path;
+
+use provider_template::{
+    Autofill, Endpoints, Entry, Flow, Library, Order, Secret, Tls, read, write,
+};
+
+const NAMES: [&str; 7] = [
+    "google",
+    "microsoft-common",
+    "microsoft-organizations",
+    "microsoft-consumers",
+    "microsoft-tenant",
+    "microsoft-app",
+    "generic",
+];
+
+/// The least that an order needs for a template.
+fn order(template: &Entry) -> Order {
+    let generic = template.name == "generic";
+    Order {
+        name: "support".to_owned(),
+        client_id: "client".to_owned(),
+        client_secret: Secret::new("secret"),
+        scope: generic.then(|| " mail\n offline_access ".to_owned()),
+        variables: template
+            .variables()
+            .into_iter()
+            .map(|variable| (variable.name, "contoso.onmicrosoft.com".to_owned()))
+            .collect(),
+        endpoints: Endpoints {
+            discovery: generic
+                .then(|| "https://id.example.com/.well-known/openid-configuration".to_owned()),
+            ..Endpoints::default()
+        },
+        valid: true,
+        ..Order::default()
+    }
+}
+
+#[test]
+fn every_built_in_template_makes_a_token_config_without_a_mistake_or_a_remark() {
+    let library = Library::load(None);
+    let names: Vec<&str> = library.templates.iter().map(|t| t.name.as_str()).collect();
+    assert_eq!(names, NAMES);
+    assert_eq!(library.problems, []);
+    for template in &library.templates {
+        let made = template.order(order(template)).unwrap();
+        assert_eq!(made.mistakes(), [], "{}", template.name);
+        assert_eq!(made.remarks(), Vec::<String>::new(), "{}", template.name);
+        assert_eq!(made.config.template_name.as_ref(), Some(&template.name));
+        assert!(
+            !write(std::slice::from_ref(&made), true).contains('{'),
+            "no placeholder is left"
+        );
+        assert_eq!(
+            read(&write(std::slice::from_ref(&made), true)).unwrap(),
+            [made]
+        );
+    }
+}
+
+#[test]
+fn every_built_in_template_tells_the_administrator_what_to_do() {
+    for template in Library::load(None).templates {
+        let postern = &template.config.postern;
+        assert!(postern.title.is_some(), "{}", template.name);
+        let notes = postern.notes.as_deref().unwrap();
+        assert!(notes.starts_with("1. "), "{}", template.name);
+        let redirect = notes.contains("redirect_path");
+        assert_eq!(
+            redirect,
+            template.config.flow == Flow::AuthorizationCode,
+            "{}",
+            template.name
+        );
+        assert!(template.config.client_id.is_empty() && template.config.client_secret.is_empty());
+        assert_eq!(
+            read(&write(std::slice::from_ref(&template), true)).unwrap(),
+            [template]
+        );
+    }
+}
+
+#[test]
+fn the_files_of_the_built_in_templates_are_named_as_they_are() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/templates");
+    let mut files: Vec<String> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    files.sort();
+    let mut expected: Vec<String> = NAMES.iter().map(|name| format!("{name}.yaml")).collect();
+    expected.sort();
+    assert_eq!(files, expected);
+    for name in NAMES {
+        let text = fs::read_to_string(folder.join(format!("{name}.yaml"))).unwrap();
+        assert_eq!(read(&text).unwrap()[0].name, name);
+    }
+}
+
+#[test]
+fn the_providers_peculiarities_are_in_their_templates() {
+    let library = Library::load(None);
+    let google = &library.get("google").unwrap().config;
+    let ask = google.requests.authorization_code.as_ref().unwrap();
+    for pair in [("access_type", "offline"), ("prompt", "consent")] {
+        assert!(
+            ask.parameters
+                .iter()
+                .any(|(f, v)| (f.as_str(), v.as_str()) == pair)
+        );
+    }
+    let smtp = google.postern.smtp.as_ref().unwrap();
+    assert_eq!(
+        (smtp.host.as_str(), smtp.port, smtp.tls),
+        ("smtp.gmail.com", 465, Tls::Implicit)
+    );
+
+    for name in NAMES.iter().filter(|name| name.starts_with("microsoft-")) {
+        let config = &library.get(name).unwrap().config;
+        assert!(config.postern.quirks.smtp_no_initial_response, "{name}");
+        let smtp = config.postern.smtp.as_ref().unwrap();
+        assert_eq!((smtp.port, smtp.tls), (587, Tls::Starttls), "{name}");
+        if let Some(refresh) = &config.requests.token_by_refresh_token {
+            assert_eq!(refresh.field(Autofill::Scope), Some("scope"), "{name}");
+        }
+    }
+    let app = &library.get("microsoft-app").unwrap().config;
+    assert_eq!(app.flow, Flow::ClientCredentials);
+    assert_eq!(app.scope, "https://outlook.office365.com/.default");
+    assert_eq!(app.postern.limits.smtp_size, Some(157_286_400));
+    assert_eq!(app.postern.limits.smtp_connections, Some(3));
+    assert_eq!(app.postern.limits.smtp_rate, Some(30));
+    let personal = &library.get("microsoft-consumers").unwrap().config.postern;
+    assert_eq!(
+        personal.smtp.as_ref().unwrap().host,
+        "smtp-mail.outlook.com"
+    );
+}
+
+#[test]
+fn the_generic_template_takes_endpoints_or_an_issuer() {
+    let library = Library::load(None);
+    let generic = library.get("generic").unwrap();
+    let made = generic.order(order(generic)).unwrap();
+    assert_eq!(
+        made.config.postern.discovery.as_deref(),
+        Some("https://id.example.com")
+    );
+    assert_eq!(made.config.scope, "mail offline_access");
+    let token = |entry: &Entry| {
+        entry
+            .config
+            .requests
+            .token_by_refresh_token
+            .as_ref()
+            .unwrap()
+            .url
+            .clone()
+    };
+    assert_eq!(token(&made), "");
+
+    let given = Endpoints {
+        authorize: Some("http://localhost:9000/auth".to_owned()),
+        token: Some("http://127.0.0.1:9000/token".to_owned()),
+        discovery: None,
+    };
+    let made = generic
+        .order(Order {
+            endpoints: given,
+            ..order(generic)
+        })
+        .unwrap();
+    assert_eq!(token(&made), "http://127.0.0.1:9000/token");
+
+    let mistakes = generic
+        .order(Order {
+            endpoints: Endpoints::default(),
+            scope: None,
+            ..order(generic)
+        })
+        .unwrap_err();
+    let fields: Vec<&str> = mistakes.iter().map(|m| m.field.as_str()).collect();
+    assert_eq!(fields, ["scope", "endpoints.authorize", "endpoints.token"]);
+}
+
+#[test]
+fn a_client_without_a_person_needs_its_secret_and_takes_no_authorisation_url() {
+    let library = Library::load(None);
+    let app = library.get("microsoft-app").unwrap();
+    let endpoints = Endpoints {
+        authorize: Some("https://login.example.com/".to_owned()),
+        ..Endpoints::default()
+    };
+    let bare = Order {
+        client_secret: Secret::default(),
+        endpoints,
+        ..order(app)
+    };
+    let mistakes = app.order(bare).unwrap_err();
+    let fields: Vec<&str> = mistakes.iter().map(|m| m.field.as_str()).collect();
+    assert_eq!(fields, ["client_secret", "endpoints.authorize"]);
+}
+
+fn minimal(name: &str) -> String {
+    let mut entry = Library::load(None).templates.swap_remove(0);
+    entry.name = name.to_owned();
+    entry.config.postern = Default::default();
+    write(&[entry], false)
+}
+
+#[test]
+fn a_folder_adds_replaces_and_never_stops_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, content: &[u8]| fs::write(folder.path().join(name), content).unwrap();
+    put(
+        "a-broken.yaml",
+        b"- Name: x\n  Config:\n    ClientSecret: *planted\n",
+    );
+    put(
+        "b-missing.yml",
+        b"# a comment\n- Name: y\n  Config:\n    Scope: s\n",
+    );
+    put("c-mine.yaml", minimal("mine").as_bytes());
+    put("d-again.yaml", minimal("mine").as_bytes());
+    put("e-google.yaml", minimal("google").as_bytes());
+    put("f-binary.yaml", b"Name: x\nN\xff");
+    put(
+        "g-two.yaml",
+        format!("{}{}", minimal("first"), minimal("second")).as_bytes(),
+    );
+    put(".hidden.yaml", b"{");
+    put("notes.txt", b"{");
+    let library = Library::load(Some(folder.path()));
+    let names: Vec<&str> = library.templates.iter().map(|t| t.name.as_str()).collect();
+    assert_eq!(names, [&NAMES[..], &["mine", "first"]].concat());
+    assert!(
+        library
+            .get("google")
+            .unwrap()
+            .config
+            .postern
+            .title
+            .is_none(),
+        "the folder's one"
+    );
+    assert_eq!(library.overrides.len(), 1);
+    assert_eq!(library.overrides[0].name, "google");
+    let shown: Vec<String> = library
+        .problems
+        .iter()
+        .map(|p| {
+            p.to_string()
+                .replace(folder.path().to_str().unwrap(), "DIR")
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "DIR/a-broken.yaml:3:19: this is not valid YAML: an alias without its anchor; text that begins with * must be quoted",
+            "DIR/b-missing.yml:2:3: [1]: Config.Requests.AuthorizationCode: this request is missing, and the flow needs it",
+            "DIR/d-again.yaml: its Name is taken already by DIR/c-mine.yaml",
+            "DIR/f-binary.yaml:2:2: this is not UTF-8",
+        ]
+    );
+}
+
+#[test]
+fn a_missing_folder_is_an_empty_one() {
+    let library = Library::load(Some(Path::new("/nonexistent/templates")));
+    assert_eq!(library.problems, []);
+    assert_eq!(library.templates.len(), NAMES.len());
+}
