@@ -1,0 +1,360 @@
+//! From a mailbox: take in, claim, and what is left to acknowledge.
+
+use std::time::Duration;
+
+use rusqlite::params;
+
+use crate::body::Body;
+use crate::claim::lease;
+use crate::error::Result;
+use crate::identity::{find_known, folder_id, is_known, listed, moved_by_hash, moved_by_headline};
+use crate::rows::{NewMessage, drop_message, insert_message, printable, unsigned};
+use crate::tables::Tables;
+use crate::{DeliveryId, Direction, Headline, MessageId, Spool};
+
+/// Where a message came from in a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The mailbox's name.
+    pub mailbox: String,
+    /// As the server names it, decoded.
+    pub folder: String,
+    /// Of the folder when it was selected.
+    pub uidvalidity: u32,
+    /// In that folder, under that uidvalidity.
+    pub uid: u32,
+}
+
+/// A fetched message.
+pub struct Incoming {
+    /// Where it came from.
+    pub key: Key,
+    /// For lists.
+    pub headline: Headline,
+    /// All of it.
+    pub body: Body,
+}
+
+/// An inbound message that cannot be fetched (over size): held at once with its headers and no body,
+/// so that it is shown and not tried on every poll.
+pub struct Unfetchable {
+    /// Where it is.
+    pub key: Key,
+    /// For lists.
+    pub headline: Headline,
+    /// Bytes, as the server says.
+    pub size: u64,
+    /// Why it cannot be fetched, and what to do.
+    pub why: String,
+}
+
+/// What became of a message that was taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It is in the spool.
+    New(MessageId),
+    /// It had been taken in before; nothing was added.
+    Known,
+}
+
+/// A claimed inbound delivery.
+#[derive(Debug, Clone)]
+pub struct InClaim {
+    /// To settle.
+    pub delivery: DeliveryId,
+    /// Whose body to open.
+    pub message: MessageId,
+    /// Where it came from.
+    pub key: Key,
+    /// This attempt's number, from 1.
+    pub attempt: u32,
+    /// Of the body.
+    pub sha256: [u8; 32],
+    /// Bytes.
+    pub size: u64,
+}
+
+impl Spool {
+    /// Of these UIDs the ones with no key yet, in order.
+    pub fn unknown(
+        &self,
+        mailbox: &str,
+        folder: &str,
+        uidvalidity: u32,
+        uids: &[u32],
+    ) -> Result<Vec<u32>> {
+        self.inner.reads.with(|conn| {
+            let Some(folder) = folder_id(conn, mailbox, folder)? else {
+                return Ok(uids.to_vec());
+            };
+            let mut sorted = uids.to_vec();
+            sorted.sort_unstable();
+            let known = find_known(conn, folder, uidvalidity, &sorted)?;
+            Ok(uids
+                .iter()
+                .copied()
+                .filter(|uid| !known.contains(uid))
+                .collect())
+        })
+    }
+
+    /// Commits a fetched message and its delivery. A key that was taken in before is harmless. When the
+    /// folder's UIDVALIDITY changed, a message with the same content hash under an older one is the same
+    /// message: its key moves (each only once: two identical messages stay two), and it is `Known`.
+    pub async fn take_in(&self, message: Incoming) -> Result<Taken> {
+        self.inner
+            .writer
+            .call(move |t| {
+                let Incoming {
+                    key,
+                    headline,
+                    body,
+                } = message;
+                let folder = listed(t, &key.mailbox, &key.folder)?;
+                if is_known(t, folder, &key, Some(&body.sha256))?
+                    || moved_by_hash(t, folder, &key, &body.sha256)?
+                {
+                    return Ok(Taken::Known);
+                }
+                let id = insert_message(
+                    t,
+                    NewMessage {
+                        direction: Direction::In,
+                        account: &key.mailbox,
+                        headline: &headline,
+                        key: Some((folder, key.uidvalidity, key.uid)),
+                        envelope: None,
+                        size: body.len,
+                        body: Some(body),
+                    },
+                )?;
+                insert_delivery(t, id, &key.mailbox, None)?;
+                Ok(Taken::New(id))
+            })
+            .await
+    }
+
+    /// Holds a message that cannot be fetched.
+    pub async fn hold_unfetched(&self, message: Unfetchable) -> Result<Taken> {
+        self.inner
+            .writer
+            .call(move |t| {
+                let Unfetchable {
+                    key,
+                    headline,
+                    size,
+                    why,
+                } = message;
+                let folder = listed(t, &key.mailbox, &key.folder)?;
+                if is_known(t, folder, &key, None)?
+                    || moved_by_headline(t, folder, &key, &headline, size)?
+                {
+                    return Ok(Taken::Known);
+                }
+                let id = insert_message(
+                    t,
+                    NewMessage {
+                        direction: Direction::In,
+                        account: &key.mailbox,
+                        headline: &headline,
+                        key: Some((folder, key.uidvalidity, key.uid)),
+                        envelope: None,
+                        size,
+                        body: None,
+                    },
+                )?;
+                insert_delivery(t, id, &key.mailbox, Some(&why))?;
+                Ok(Taken::New(id))
+            })
+            .await
+    }
+
+    /// `start_from: now`: marks keys as seen without a message, and the folder as listed (also with no
+    /// UIDs). All of them or, after a crash, none.
+    pub async fn mark_seen(
+        &self,
+        mailbox: &str,
+        folder: &str,
+        uidvalidity: u32,
+        uids: Vec<u32>,
+    ) -> Result<()> {
+        let (mailbox, folder) = (mailbox.to_owned(), folder.to_owned());
+        self.inner
+            .writer
+            .call(move |t| {
+                let folder = listed(t, &mailbox, &folder)?;
+                for uid in &uids {
+                    t.execute(
+                        "INSERT INTO seen (folder, uidvalidity, uid) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                        params![folder, uidvalidity, uid],
+                    )?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Whether this folder was ever listed under any uidvalidity (start_from applies only to the first time).
+    pub fn folder_known(&self, mailbox: &str, folder: &str) -> Result<bool> {
+        self.inner
+            .reads
+            .with(|conn| Ok(folder_id(conn, mailbox, folder)?.is_some()))
+    }
+
+    /// Due inbound deliveries, oldest first. Each is the caller's for the time of the lease.
+    pub async fn claim_in(
+        &self,
+        mailbox: &str,
+        limit: usize,
+        for_time: Duration,
+    ) -> Result<Vec<InClaim>> {
+        let mailbox = mailbox.to_owned();
+        self.claim(move |t| {
+            let claims = due_in(t, &mailbox, limit)?;
+            for claim in &claims {
+                lease(t, claim.delivery, for_time)?;
+            }
+            let deliveries = claims.iter().map(|claim| claim.delivery).collect();
+            Ok((claims, deliveries))
+        })
+        .await
+    }
+
+    /// Delivered and not yet acknowledged: (message, uid), oldest first.
+    pub fn to_acknowledge(
+        &self,
+        mailbox: &str,
+        folder: &str,
+        uidvalidity: u32,
+    ) -> Result<Vec<(MessageId, u32)>> {
+        self.inner.reads.with(|conn| {
+            let Some(folder) = folder_id(conn, mailbox, folder)? else {
+                return Ok(Vec::new());
+            };
+            let mut statement = conn.prepare_cached(
+                "SELECT m.id, m.uid FROM delivery d CROSS JOIN message m ON m.id = d.message
+                 WHERE d.direction = 'in' AND d.account = ? AND d.state = 'delivered' AND d.due_at IS NULL
+                   AND m.folder = ? AND m.uidvalidity = ? ORDER BY m.uid",
+            )?;
+            let rows = statement.query_map(params![mailbox, folder, uidvalidity], |row| {
+                Ok((MessageId(row.get(0)?), row.get(1)?))
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// The mailbox was told: body and message go, the key stays. What is not delivered stays too.
+    pub async fn acknowledged(&self, messages: Vec<MessageId>) -> Result<()> {
+        self.inner
+            .writer
+            .call(move |t| {
+                for message in &messages {
+                    let delivered = t
+                        .conn
+                        .prepare_cached(
+                            "SELECT 1 FROM delivery
+                             WHERE message = ? AND direction = 'in' AND state = 'delivered'",
+                        )?
+                        .exists([message.0])?;
+                    if delivered {
+                        drop_message(t, *message)?;
+                    }
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// For a folder that was listed and taken in to its end under `uidvalidity`: delivered messages whose
+    /// key is still under an older one are in the mailbox no more, so there is nothing to acknowledge. Returns how
+    /// many were dropped.
+    pub async fn drop_stale(&self, mailbox: &str, folder: &str, uidvalidity: u32) -> Result<u64> {
+        let (mailbox, folder) = (mailbox.to_owned(), folder.to_owned());
+        self.inner
+            .writer
+            .call(move |t| {
+                let Some(folder) = folder_id(t.conn, &mailbox, &folder)? else {
+                    return Ok(0);
+                };
+                let stale = {
+                    let mut statement = t.conn.prepare_cached(
+                        "SELECT m.id FROM delivery d CROSS JOIN message m ON m.id = d.message
+                         WHERE d.direction = 'in' AND d.account = ? AND d.state = 'delivered'
+                           AND d.due_at IS NULL AND m.folder = ? AND m.uidvalidity <> ?",
+                    )?;
+                    let rows = statement
+                        .query_map(params![mailbox, folder, uidvalidity], |row| {
+                            row.get(0).map(MessageId)
+                        })?;
+                    rows.collect::<rusqlite::Result<Vec<_>>>()?
+                };
+                for message in &stale {
+                    drop_message(t, *message)?;
+                }
+                Ok(stale.len() as u64)
+            })
+            .await
+    }
+
+    /// Undelivered (due or claimed, not held) inbound messages of a mailbox.
+    pub fn undelivered(&self, mailbox: &str) -> Result<u64> {
+        self.inner.reads.with(|conn| {
+            Ok(conn
+                .prepare_cached(
+                    "SELECT count(*) FROM delivery
+                     WHERE direction = 'in' AND account = ? AND due_at IS NOT NULL",
+                )?
+                .query_row([mailbox], |row| unsigned(row, 0))?)
+        })
+    }
+}
+
+/// The one delivery of an inbound message: due, or held at once with the reason.
+fn insert_delivery(
+    t: &Tables<'_>,
+    message: MessageId,
+    mailbox: &str,
+    held: Option<&str>,
+) -> Result<()> {
+    t.execute(
+        "INSERT INTO delivery (message, direction, account, state, due_at, since, why)
+         VALUES (?, 'in', ?, ?, ?, ?, ?)",
+        params![
+            message.0,
+            mailbox,
+            if held.is_some() { "held" } else { "due" },
+            held.is_none().then_some(t.now),
+            t.now,
+            held.map(printable).unwrap_or_default()
+        ],
+    )?;
+    t.touch(Direction::In, mailbox);
+    Ok(())
+}
+
+fn due_in(t: &Tables<'_>, mailbox: &str, limit: usize) -> Result<Vec<InClaim>> {
+    let mut statement = t.conn.prepare_cached(
+        "SELECT d.id, d.message, d.attempts, f.name, m.uidvalidity, m.uid, m.sha256, m.size
+         FROM delivery d CROSS JOIN message m ON m.id = d.message CROSS JOIN folder f ON f.id = m.folder
+         WHERE d.direction = 'in' AND d.account = ? AND d.due_at <= ? ORDER BY d.due_at, d.id LIMIT ?",
+    )?;
+    let rows = statement.query_map(
+        params![mailbox, t.now, i64::try_from(limit).unwrap_or(i64::MAX)],
+        |row| {
+            Ok(InClaim {
+                delivery: DeliveryId(row.get(0)?),
+                message: MessageId(row.get(1)?),
+                attempt: row.get::<_, u32>(2)?.saturating_add(1),
+                key: Key {
+                    mailbox: mailbox.to_owned(),
+                    folder: row.get(3)?,
+                    uidvalidity: row.get(4)?,
+                    uid: row.get(5)?,
+                },
+                sha256: row.get(6)?,
+                size: unsigned(row, 7)?,
+            })
+        },
+    )?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
