@@ -1,0 +1,159 @@
+//! Making the rows equal to what a configuration file declares.
+
+use super::{Auth, Declared, Mailbox, Relay};
+use crate::configs::store_config;
+use crate::store::{Account, Rows};
+use crate::{Store, StoreError, TokenConfig, now};
+use std::collections::BTreeSet;
+
+impl Store {
+    /// Makes the rows equal to what a file declares (by that file's name), all or nothing; rows of other origin stay.
+    /// A token config whose client and endpoints are unchanged keeps its token. One that the file no longer names
+    /// goes, but its refresh token is kept aside and comes back with it.
+    ///
+    /// # Errors
+    /// When a name exists with another origin, an account names a token config that doesn't exist, or a token config
+    /// that would go is still in use.
+    pub async fn declare(&self, file: &str, declared: Declared) -> Result<(), StoreError> {
+        let file = file.to_owned();
+        self.write(move |rows| declare(rows, &file, declared)).await
+    }
+}
+
+fn declare(rows: &Rows<'_>, file: &str, declared: Declared) -> Result<(), StoreError> {
+    let configs = unique(
+        "token config",
+        declared
+            .token_configs
+            .iter()
+            .map(|(_, entry)| entry.name.as_str()),
+    )?;
+    let mailboxes = unique(
+        "mailbox",
+        declared.mailboxes.iter().map(|m| m.name.as_str()),
+    )?;
+    let relays = unique("relay", declared.relays.iter().map(|r| r.name.as_str()))?;
+    // Accounts first, so that a token config is free to go; token configs before the accounts that name them.
+    for name in gone(rows, "mailbox", file, &mailboxes)? {
+        rows.remove_account::<Mailbox>(&name)?;
+    }
+    for name in gone(rows, "relay", file, &relays)? {
+        rows.remove_account::<Relay>(&name)?;
+    }
+    for (template, entry) in declared.token_configs {
+        let present = rows.token_config(&entry.name)?;
+        if let Some(present) = &present {
+            check_origin(
+                "token config",
+                &entry.name,
+                file,
+                present.declared_in.as_deref(),
+            )?;
+        }
+        let config = TokenConfig {
+            entry,
+            template: Some(template),
+            declared_in: Some(file.to_owned()),
+        };
+        store_config(rows, present, &config, now())?;
+    }
+    put_accounts(rows, file, declared.mailboxes)?;
+    put_accounts(rows, file, declared.relays)?;
+    for name in gone(rows, "token_config", file, &configs)? {
+        withdraw(rows, &name)?;
+    }
+    Ok(())
+}
+
+/// The names this file declared before and doesn't now.
+fn gone(
+    rows: &Rows<'_>,
+    table: &str,
+    file: &str,
+    names: &BTreeSet<String>,
+) -> Result<Vec<String>, StoreError> {
+    let mut before = rows.declared_names(table, file)?;
+    before.retain(|name| !names.contains(name));
+    Ok(before)
+}
+
+fn put_accounts<A: Account>(
+    rows: &Rows<'_>,
+    file: &str,
+    accounts: Vec<A>,
+) -> Result<(), StoreError> {
+    for mut account in accounts {
+        if let Some(origin) = rows.origin::<A>(account.name())? {
+            check_origin(A::TABLE, account.name(), file, origin.as_deref())?;
+        }
+        if let Auth::Token(config) = account.auth()
+            && rows.token_config(config)?.is_none()
+        {
+            return Err(StoreError::Invalid {
+                name: format!("{} {}", A::TABLE, account.name()),
+                why: format!("it signs in with the token config {config}, which does not exist"),
+            });
+        }
+        account.declare_in(file);
+        rows.put_account(&account)?;
+    }
+    Ok(())
+}
+
+/// Removes a token config that its file no longer names. A line deleted by mistake must not cost the consent.
+fn withdraw(rows: &Rows<'_>, name: &str) -> Result<(), StoreError> {
+    let by = rows.users_of(name)?;
+    if !by.is_empty() {
+        return Err(StoreError::InUse {
+            name: name.to_owned(),
+            by,
+        });
+    }
+    let config = rows.known_config(name)?;
+    if let Some(refresh) = rows.token(name)?.refresh {
+        let fingerprint = crate::configs::fingerprint(&config.entry);
+        rows.keep_aside(
+            name,
+            &fingerprint,
+            &refresh.secret,
+            now(),
+            "its file no longer declares the token config",
+        )?;
+    }
+    rows.remove_token_config(name)?;
+    Ok(())
+}
+
+fn check_origin(
+    what: &'static str,
+    name: &str,
+    file: &str,
+    origin: Option<&str>,
+) -> Result<(), StoreError> {
+    let origin = match origin {
+        Some(other) if other == file => return Ok(()),
+        Some(other) => format!("declared in {other}"),
+        None => "made in the web page or on the command line".to_owned(),
+    };
+    Err(StoreError::NameTaken {
+        what,
+        name: name.to_owned(),
+        origin,
+    })
+}
+
+fn unique<'a>(
+    what: &str,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<BTreeSet<String>, StoreError> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name.to_owned()) {
+            return Err(StoreError::Invalid {
+                name: format!("{what} {name}"),
+                why: "it is declared twice".into(),
+            });
+        }
+    }
+    Ok(seen)
+}

@@ -1,0 +1,316 @@
+//! Refreshing: one flight per token whoever asks, its answer committed before anyone sees it, and the task that
+//! refreshes ahead of need.
+
+use crate::exchange::{Ask, Grant, Verdict};
+use crate::state::{Landed, Seen, State};
+use crate::store::Due;
+use crate::tokens::{Shared, invalid, present, why_not};
+use crate::{AccessToken, StoreError, TokenConfig, TokenError, Tokens, configs, now};
+use provider_template::Flow;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Another process' refresh ends within its exchange's deadline; after that its lock is a riddle.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(120);
+/// The command line may write beside the daemon; its changes are seen this late at most.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// A flight that could not even change its row is repeated after this, doubled up to [`LOOK_AGAIN`].
+const FRUITLESS_PAUSE: Duration = Duration::from_millis(500);
+/// Pauses between tries to commit a granted token while the disk refuses.
+const COMMIT_PAUSE: Duration = Duration::from_millis(200);
+const COMMIT_PAUSE_CAP: Duration = Duration::from_secs(10);
+/// Tries that remain when the process is told to stop.
+const LAST_COMMITS: u32 = 10;
+
+type Outcome = Result<AccessToken, TokenError>;
+
+/// The flights under way, by token config.
+#[derive(Default)]
+pub(crate) struct Flights {
+    under_way: Mutex<HashMap<String, watch::Receiver<Option<Outcome>>>>,
+}
+
+impl Flights {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Receiver<Option<Outcome>>>> {
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes the flight off the board however it ends, a panic included.
+struct Landing {
+    shared: Arc<Shared>,
+    config: String,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.shared.flights.lock().remove(&self.config);
+        self.shared.changed.notify_one();
+    }
+}
+
+impl Tokens {
+    /// Joins the flight of this token, or starts it. Dropping the future leaves the flight flying.
+    pub(crate) async fn join(&self, config: &str, forced: bool) -> Outcome {
+        let mut outcome = self.take_off(config, forced);
+        let landed = outcome.wait_for(Option::is_some).await;
+        match landed.ok().and_then(|outcome| outcome.clone()) {
+            Some(outcome) => outcome,
+            None => Err(TokenError::Later {
+                words: format!("the refresh of {config} ended unexpectedly"),
+                after: Duration::from_secs(1),
+            }),
+        }
+    }
+
+    fn take_off(&self, config: &str, forced: bool) -> watch::Receiver<Option<Outcome>> {
+        let mut flights = self.shared.flights.lock();
+        if let Some(flying) = flights.get(config) {
+            return flying.clone();
+        }
+        let (tell, outcome) = watch::channel(None);
+        flights.insert(config.to_owned(), outcome.clone());
+        drop(flights);
+        let landing = Landing {
+            shared: self.shared.clone(),
+            config: config.to_owned(),
+        };
+        let shared = self.shared.clone();
+        // Its own task: an asker that goes away must not take a granted token with it.
+        self.shared.tasks.spawn(async move {
+            let outcome = fly(&shared, &landing.config, forced).await;
+            if let Err(error) = &outcome {
+                tracing::warn!(token = %landing.config, %error, "no access token");
+            }
+            // Off the board first, so that who asks from now on looks into the database.
+            drop(landing);
+            tell.send_replace(Some(outcome));
+        });
+        outcome
+    }
+
+    /// Refreshes ahead of need, for every token, until shutdown; then waits until the flights under way have landed.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        let mut started = HashMap::new();
+        loop {
+            let next = match self.shared.store.read(|rows| rows.dues()) {
+                Ok(dues) => self.start_due(dues, &mut started),
+                Err(error) => {
+                    tracing::error!(%error, "the tokens' due dates could not be read");
+                    Instant::now() + LOOK_AGAIN
+                }
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = self.shared.changed.notified() => {}
+                () = sleep_until(next) => {}
+            }
+        }
+        self.shared.stopping.cancel();
+        self.land().await;
+    }
+
+    /// Waits until every request under way has landed on disk. For commands that end without [`Tokens::run`].
+    pub async fn land(&self) {
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
+    /// Starts what is due; says when to look again.
+    fn start_due(&self, dues: Vec<Due>, started: &mut HashMap<String, Started>) -> Instant {
+        let (now, at) = (now(), Instant::now());
+        let mut next = at + LOOK_AGAIN;
+        started.retain(|config, _| dues.iter().any(|due| due.config == *config));
+        for due in dues {
+            let Some(due_at) = due.at else { continue };
+            let wait = u64::try_from(due_at.saturating_sub(now)).unwrap_or(0);
+            // Still due at the very date it was started for: that flight changed nothing.
+            let fruitless = started
+                .get(&due.config)
+                .filter(|before| before.due_at == due_at)
+                .copied();
+            let start = fruitless.map_or(at, |before| before.until);
+            let start = start.max(at + Duration::from_millis(wait).min(LOOK_AGAIN));
+            if start > at {
+                next = next.min(start);
+                continue;
+            }
+            // Nobody waits for it: its outcome is in the row.
+            drop(self.take_off(&due.config, false));
+            let pause = fruitless.map_or(FRUITLESS_PAUSE, |b| (b.pause * 2).min(LOOK_AGAIN));
+            let until = at + pause;
+            next = next.min(until);
+            let this = Started {
+                due_at,
+                pause,
+                until,
+            };
+            started.insert(due.config, this);
+        }
+        next
+    }
+}
+
+/// What `run` started for a token last.
+#[derive(Clone, Copy)]
+struct Started {
+    due_at: i64,
+    pause: Duration,
+    until: Instant,
+}
+
+/// One flight: at most one request, and its answer on disk.
+async fn fly(shared: &Shared, config: &str, forced: bool) -> Outcome {
+    let lock = timeout(LOCK_TIMEOUT, shared.store.refresh_lock().enter()).await;
+    let _alone = match lock {
+        Ok(Ok(guard)) => guard,
+        Ok(Err(error)) => return Err(TokenError::Store(format!("the refresh lock: {error}"))),
+        Err(_) => {
+            let words =
+                format!("another process holds the refresh lock; token {config} waits for it");
+            return Err(TokenError::Later {
+                words,
+                after: Duration::from_secs(10),
+            });
+        }
+    };
+    let (stored, token) = shared
+        .store
+        .read(|rows| Ok((rows.known_config(config)?, rows.token(config)?)))?;
+    if !stored.entry.valid {
+        return Err(invalid(config));
+    }
+    let now = now();
+    if !forced {
+        // Somebody else was quicker: the flight before this one, or another process.
+        if let Some(access) = token.usable(now).filter(|_| !token.wants_refresh(now)) {
+            return Ok(present(config, access));
+        }
+        if token.pause(now).is_some() {
+            return Err(why_not(config, &token, now));
+        }
+    }
+    let ask = match (stored.entry.config.flow, &token.refresh) {
+        (Flow::ClientCredentials, _) => Ask::ClientCredentials,
+        (Flow::AuthorizationCode, Some(refresh)) => Ask::Refresh {
+            refresh_token: &refresh.secret,
+        },
+        (Flow::AuthorizationCode, None) => return dried_up(shared, config).await,
+    };
+    match shared.exchange.ask(&stored.entry, ask).await {
+        Verdict::Granted(grant) => keep(shared, &stored, token.seen(), Arc::new(grant)).await,
+        failure => note(shared, config, token.seen(), failure).await,
+    }
+}
+
+/// There is no refresh token: hand out what still lives, or say that a person is needed.
+async fn dried_up(shared: &Shared, config: &str) -> Outcome {
+    let name = config.to_owned();
+    let token = shared
+        .store
+        .write(move |rows| {
+            let mut token = rows.token(&name)?;
+            let (seen, now) = (token.version, now());
+            let ended = token.refresh.is_none() && token.usable(now).is_none();
+            if ended && token.state == State::Ready {
+                token.ran_dry(now);
+                rows.put_token(&name, seen, &token)?;
+            }
+            Ok(token)
+        })
+        .await?;
+    let now = now();
+    let usable = token.usable(now).map(|access| present(config, access));
+    usable.ok_or_else(|| why_not(config, &token, now))
+}
+
+/// Commits a grant. While the disk refuses, the grant is kept in memory and tried again: it may hold the only living
+/// refresh token. Only then is the access token handed out.
+async fn keep(shared: &Shared, stored: &TokenConfig, seen: Seen, grant: Arc<Grant>) -> Outcome {
+    let config = &stored.entry.name;
+    let fingerprint = configs::fingerprint(&stored.entry);
+    let mut pause = COMMIT_PAUSE;
+    let mut left = LAST_COMMITS;
+    loop {
+        match commit_grant(shared, config, &fingerprint, seen, grant.clone()).await {
+            Ok(outcome) => {
+                tracing::info!(token = %config, "refreshed");
+                return outcome;
+            }
+            Err(error @ StoreError::Unknown { .. }) => return Err(error.into()),
+            Err(error) if left == 0 => return Err(error.into()),
+            Err(error) => {
+                tracing::error!(token = %config, %error, "a granted token is not on disk yet; trying again")
+            }
+        }
+        tokio::select! {
+            () = shared.stopping.cancelled() => {
+                left -= 1;
+                sleep(COMMIT_PAUSE).await;
+            }
+            () = sleep(pause) => {}
+        }
+        pause = (pause * 2).min(COMMIT_PAUSE_CAP);
+    }
+}
+
+async fn commit_grant(
+    shared: &Shared,
+    config: &str,
+    fingerprint: &str,
+    seen: Seen,
+    grant: Arc<Grant>,
+) -> Result<Outcome, StoreError> {
+    let (config, fingerprint, luck) = (config.to_owned(), fingerprint.to_owned(), fastrand::f64());
+    shared
+        .store
+        .write(move |rows| {
+            let mut token = rows.token(&config)?;
+            let (version, now) = (token.version, now());
+            // Deleted and made anew under the same name, for another client: this grant is not for it.
+            let landed = if rows.fingerprint_of(&config)? == fingerprint {
+                token.refreshed(seen, &grant, now, luck)
+            } else {
+                Landed::Late {
+                    spare: grant.refresh.clone(),
+                }
+            };
+            match landed {
+                Landed::Applied => rows.put_token(&config, version, &token)?,
+                Landed::Late { spare: Some(spare) } => {
+                    let why = "the answer came after the token had been replaced";
+                    rows.keep_aside(&config, &fingerprint, &spare, now, why)?;
+                }
+                Landed::Late { spare: None } => {}
+            }
+            let usable = token.usable(now).map(|access| present(&config, access));
+            Ok(usable.ok_or_else(|| why_not(&config, &token, now)))
+        })
+        .await
+}
+
+/// Commits a failure, and answers with what the row then says.
+async fn note(shared: &Shared, config: &str, seen: Seen, verdict: Verdict) -> Outcome {
+    let (name, luck) = (config.to_owned(), fastrand::f64());
+    let error = shared
+        .store
+        .write(move |rows| {
+            let mut token = rows.token(&name)?;
+            let (version, now) = (token.version, now());
+            if token.failed(seen, &verdict, now, luck) == Landed::Applied {
+                rows.put_token(&name, version, &token)?;
+            } else if let Some(access) = token.usable(now) {
+                // A newer token came meanwhile: this failure is about one that is gone.
+                return Ok(Ok(present(&name, access)));
+            }
+            Ok(Err(why_not(&name, &token, now)))
+        })
+        .await??;
+    Ok(error)
+}

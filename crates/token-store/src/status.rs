@@ -1,0 +1,145 @@
+//! What lists and pages show of a token, in words; no secret in it.
+
+use crate::state::{State, Token};
+use crate::store::{Rows, flow_name};
+use crate::{Failure, Store, StoreError, TokenConfig, configs, now, state};
+
+/// What is shown of a token.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct TokenStatus {
+    /// The token config's name.
+    pub config: String,
+    /// The template it was made from.
+    pub template: Option<String>,
+    /// Whether it may be used.
+    pub valid: bool,
+    /// The file that declares it; `None`: made by command line or page.
+    pub declared_in: Option<String>,
+    /// `authorization_code` or `client_credentials`.
+    pub flow: String,
+    /// Its state.
+    pub state: state::State,
+    /// In words: `no token was requested yet`, `valid until ...`, `expired on ...`, `last request failed: ...`.
+    pub token: String,
+    /// In words: `valid until ...`, `valid, no end date known`, `expired on ...`, `none yet`, `not needed`.
+    pub refresh_token: String,
+    /// Seconds since 1970.
+    pub expires_at: Option<i64>,
+    /// Seconds since 1970.
+    pub refresh_expires_at: Option<i64>,
+    /// The provider's own words of the last failure, and what to do.
+    pub failure: Option<Failure>,
+    /// How often it was refreshed.
+    pub refreshes: u64,
+    /// `mailbox support`, `relay support`.
+    pub used_by: Vec<String>,
+}
+
+impl Store {
+    /// Everything lists and pages show of each token, by name; no secret in it.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub fn token_statuses(&self) -> Result<Vec<TokenStatus>, StoreError> {
+        self.read(|rows| {
+            rows.token_configs()?
+                .into_iter()
+                .map(|config| status(rows, config))
+                .collect()
+        })
+    }
+}
+
+fn status(rows: &Rows<'_>, config: TokenConfig) -> Result<TokenStatus, StoreError> {
+    let name = config.entry.name;
+    let flow = config.entry.config.flow;
+    let token = rows.token_without_secrets(&name)?;
+    let now = now();
+    Ok(TokenStatus {
+        used_by: rows.users_of(&name)?,
+        config: name,
+        template: config.template,
+        valid: config.entry.valid,
+        declared_in: config.declared_in,
+        flow: flow_name(flow).to_owned(),
+        state: token.state,
+        token: access_words(&token, now),
+        refresh_token: refresh_words(&token, configs::needs_person(flow), now),
+        expires_at: token
+            .access
+            .as_ref()
+            .and_then(|a| a.expires_at)
+            .map(seconds),
+        refresh_expires_at: token
+            .refresh
+            .as_ref()
+            .and_then(|r| r.expires_at)
+            .map(seconds),
+        refreshes: token.refreshes,
+        failure: token.failure,
+    })
+}
+
+fn access_words(token: &Token, now: i64) -> String {
+    let failed = token
+        .failure
+        .as_ref()
+        .map(|f| format!("last request failed: {}", f.words));
+    match (&token.access, failed) {
+        (Some(access), _) if access.rejected => {
+            "refused by the mail server, a new one is being requested".into()
+        }
+        (Some(access), _) => until(access.expires_at, now),
+        (None, Some(failed)) => failed,
+        (None, None) if token.state == State::Ready => "requested at first use".into(),
+        (None, None) => "no token was requested yet".into(),
+    }
+}
+
+fn refresh_words(token: &Token, needs_person: bool, now: i64) -> String {
+    match &token.refresh {
+        _ if !needs_person => "not needed".into(),
+        None => "none yet".into(),
+        Some(_) if token.state == State::NeedsConsent => "refused by the provider".into(),
+        Some(refresh) => until(refresh.expires_at, now),
+    }
+}
+
+fn until(end: Option<i64>, now: i64) -> String {
+    match end {
+        None => "valid, no end date known".into(),
+        Some(end) if end > now => format!("valid until {}", date(end)),
+        Some(end) => format!("expired on {}", date(end)),
+    }
+}
+
+/// `2026-11-24 10:00:00 UTC`.
+fn date(millis: i64) -> String {
+    jiff::Timestamp::from_millisecond(millis).map_or_else(
+        |_| "an unknown date".into(),
+        |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+    )
+}
+
+fn seconds(millis: i64) -> i64 {
+    millis.div_euclid(1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_read_as_people_write_them() {
+        assert_eq!(date(1_795_514_400_000), "2026-11-24 10:00:00 UTC");
+        assert_eq!(
+            until(Some(1_795_514_400_000), 0),
+            "valid until 2026-11-24 10:00:00 UTC"
+        );
+        assert_eq!(
+            until(Some(1_795_514_400_000), i64::MAX),
+            "expired on 2026-11-24 10:00:00 UTC"
+        );
+        assert_eq!(until(None, 0), "valid, no end date known");
+    }
+}

@@ -1,0 +1,198 @@
+//! accounts.db: one writer thread, one reading connection, and the rows between them and the rest of this crate.
+
+mod open;
+mod refresh_lock;
+mod rows;
+mod schema;
+mod writer;
+
+pub(crate) use refresh_lock::RefreshLock;
+pub(crate) use rows::{Account, Due, Rows, UnderWay, flow_name, unknown};
+
+use crate::admins::Attempts;
+use crate::seal::{Key, SealError};
+use rusqlite::Connection;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use writer::Writer;
+
+/// accounts.db. Clone is cheap. Reads take microseconds and are sync; writes go through one writer thread and return
+/// after their commit.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    writer: Writer,
+    reader: Mutex<Connection>,
+    key: Key,
+    attempts: Mutex<Attempts>,
+    /// A password hash takes 19 MiB for its time; one at a time keeps the daemon small.
+    hashing: Semaphore,
+    refresh_lock: RefreshLock,
+}
+
+/// Why the store could not do it, split by what the caller does next. Nothing was changed in any case.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The file can't be used at all: the start stops here.
+    #[error("{path}: {why}", path = .path.display())]
+    Unusable {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        why: String,
+    },
+    /// The key is not the one the file was sealed with.
+    #[error("{path} was sealed with another key; start with the key it was made with, or restore both from one backup", path = .path.display())]
+    WrongKey {
+        /// The database.
+        path: PathBuf,
+    },
+    /// No row of that name.
+    #[error("there is no {what} named {name}")]
+    Unknown {
+        /// `token config`, `mailbox`, ...
+        what: &'static str,
+        /// The name asked for.
+        name: String,
+    },
+    /// The name is in use by a row of another origin.
+    #[error(
+        "the {what} {name} exists already, {origin}; choose another name, or remove that one first"
+    )]
+    NameTaken {
+        /// `token config`, `mailbox`, `relay`.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// Who made the other one, in words.
+        origin: String,
+    },
+    /// Something else needs the row.
+    #[error("the token config {name} is used by {by}; change or delete those first", by = .by.join(", "))]
+    InUse {
+        /// The token config.
+        name: String,
+        /// `mailbox support`, `relay support`.
+        by: Vec<String>,
+    },
+    /// A file declares the row, so only the file can change it.
+    #[error("{name} is declared in {file}; change it there")]
+    DeclaredIn {
+        /// The row.
+        name: String,
+        /// The file.
+        file: String,
+    },
+    /// What was given can't be stored.
+    #[error("{name}: {why}")]
+    Invalid {
+        /// What it is about.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// Too many wrong passwords for this name.
+    #[error("too many failed sign-ins; try again in {} seconds", .after.as_secs().max(1))]
+    Patience {
+        /// How long to wait.
+        after: Duration,
+    },
+    /// The disk or the database failed; the same call may work later.
+    #[error("accounts.db: {0}")]
+    Database(String),
+    /// One stored value can't be unsealed.
+    #[error(
+        "accounts.db: {what} can't be unsealed: {why}; restore it from a backup, or enter it again"
+    )]
+    Sealed {
+        /// Which value.
+        what: String,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Store {
+    /// Opens accounts.db, or makes it (0600) when there is none.
+    ///
+    /// # Errors
+    /// When the file is torn, not ours, from a newer version, or sealed with another key: it is left as it is.
+    pub fn open(path: &Path, key: Key) -> Result<Self, StoreError> {
+        let opened = open::open(path, &key)?;
+        let writer = Writer::start(opened.writer, key.clone())
+            .map_err(|e| StoreError::Database(format!("the writer thread could not start: {e}")))?;
+        let inner = Inner {
+            writer,
+            reader: Mutex::new(opened.reader),
+            key,
+            attempts: Mutex::default(),
+            hashing: Semaphore::new(1),
+            refresh_lock: opened.refresh_lock,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Reads; sees every commit that was answered before.
+    pub(crate) fn read<T>(
+        &self,
+        work: impl FnOnce(&Rows<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let reader = self
+            .inner
+            .reader
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // One snapshot for all statements of this read.
+        let transaction = reader.unchecked_transaction()?;
+        work(&Rows::new(&transaction, &self.inner.key))
+    }
+
+    /// Writes; all of `work` or nothing, on disk when this returns `Ok`.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Rows<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.inner.writer.write(work).await
+    }
+
+    pub(crate) fn attempts(&self) -> std::sync::MutexGuard<'_, Attempts> {
+        self.inner
+            .attempts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) async fn hashing_turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        self.inner
+            .hashing
+            .acquire()
+            .await
+            .map_err(|e| StoreError::Database(e.to_string()))
+    }
+
+    pub(crate) fn refresh_lock(&self) -> &RefreshLock {
+        &self.inner.refresh_lock
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error.to_string())
+    }
+}
+
+impl StoreError {
+    pub(crate) fn sealed(what: impl Into<String>, error: &SealError) -> Self {
+        Self::Sealed {
+            what: what.into(),
+            why: error.to_string(),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Opening accounts.db: made privately when there is none, and otherwise checked before anything is written.
+
+use super::StoreError;
+use super::refresh_lock::RefreshLock;
+use super::schema::{APPLICATION_ID, latest, migrations};
+use crate::Secret;
+use crate::seal::{Key, Place, SealError, sync_folder};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// Another process (the command line) commits within milliseconds; what takes this long is stuck.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const KEY_CHECK: &str = "this is Postern's accounts.db";
+
+pub(super) struct Opened {
+    pub(super) writer: Connection,
+    pub(super) reader: Connection,
+    pub(super) refresh_lock: RefreshLock,
+}
+
+pub(super) fn open(path: &Path, key: &Key) -> Result<Opened, StoreError> {
+    create_privately(path)?;
+    let mut writer = connect(path)?;
+    let version = inspect(path, &writer, key)?;
+    let refresh_lock =
+        RefreshLock::open(path).map_err(|e| unusable(path, format!("its lock file: {e}")))?;
+    prepare(path, &writer)?;
+    if version < latest() {
+        // Two processes at the first start: one makes the tables, the other finds them.
+        let _alone = refresh_lock
+            .block()
+            .map_err(|e| unusable(path, format!("its lock file: {e}")))?;
+        migrations()
+            .to_latest(&mut writer)
+            .map_err(|e| unusable(path, format!("its tables could not be made: {e}")))?;
+    }
+    if !verify_key(path, &writer, key)? {
+        write_key_check(&writer, key)?;
+        verify_key(path, &writer, key)?;
+    }
+    let reader = connect(path)?;
+    prepare(path, &reader)?;
+    reader.pragma_update(None, "query_only", true)?;
+    Ok(Opened {
+        writer,
+        reader,
+        refresh_lock,
+    })
+}
+
+/// SQLite would make the file with the umask's permissions; its -wal and -shm follow the file's.
+fn create_privately(path: &Path) -> Result<(), StoreError> {
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
+        Ok(_) => sync_folder(path).map_err(|e| unusable(path, format!("its folder: {e}"))),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(unusable(path, format!("it can't be made: {e}"))),
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection =
+        Connection::open_with_flags(path, flags).map_err(|e| unusable(path, e.to_string()))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+/// Reads only: whose file it is, which version, whether it is whole, and whether the key fits.
+fn inspect(path: &Path, connection: &Connection, key: &Key) -> Result<i64, StoreError> {
+    let number = |pragma: &str| {
+        connection
+            .pragma_query_value(None, pragma, |row| row.get::<_, i64>(0))
+            .map_err(|e| unreadable(path, &e))
+    };
+    let version = number("user_version")?;
+    let application = number("application_id")?;
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(|e| unreadable(path, &e))?;
+    if application != i64::from(APPLICATION_ID) && (application, version, tables) != (0, 0, 0) {
+        return Err(unusable(
+            path,
+            "it is another program's database; nothing was changed".into(),
+        ));
+    }
+    if version > latest() {
+        return Err(unusable(
+            path,
+            format!(
+                "it was written by a newer Postern (its version is {version}, this one knows {})",
+                latest()
+            ),
+        ));
+    }
+    if version == 0 {
+        return Ok(0);
+    }
+    verify_key(path, connection, key)?;
+    let verdict: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(|e| unreadable(path, &e))?;
+    if verdict != "ok" {
+        return Err(unusable(
+            path,
+            format!("it is damaged ({verdict}); restore it from a backup; nothing was changed"),
+        ));
+    }
+    Ok(version)
+}
+
+fn prepare(path: &Path, connection: &Connection) -> Result<(), StoreError> {
+    let set = || -> rusqlite::Result<()> {
+        // Set before the journal changes to WAL, so that it is in the file's own header from the start.
+        let marked: i64 =
+            connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        if marked == 0 {
+            connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+        }
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+        connection.pragma_update(None, "synchronous", "full")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
+        Ok(())
+    };
+    set().map_err(|e| unreadable(path, &e))
+}
+
+const KEY_CHECK_PLACE: Place<'static> = Place {
+    table: "meta",
+    row: "key_check",
+    column: "value",
+};
+
+fn write_key_check(connection: &Connection, key: &Key) -> Result<(), StoreError> {
+    let sealed = key
+        .seal(&KEY_CHECK_PLACE, &Secret::new(KEY_CHECK))
+        .map_err(|e| StoreError::sealed("the key check", &e))?;
+    connection.execute(
+        "INSERT OR IGNORE INTO meta (name, value) VALUES ('key_check', ?1)",
+        [sealed],
+    )?;
+    Ok(())
+}
+
+/// False when nothing was sealed yet: killed between making the tables and writing the check.
+fn verify_key(path: &Path, connection: &Connection, key: &Key) -> Result<bool, StoreError> {
+    let sealed: Option<Vec<u8>> = connection
+        .query_row(
+            "SELECT value FROM meta WHERE name = 'key_check'",
+            [],
+            |row| row.get(0),
+        )
+        .optional()
+        .map_err(|e| unreadable(path, &e))?;
+    let Some(sealed) = sealed else {
+        return Ok(false);
+    };
+    match key.open(&KEY_CHECK_PLACE, &sealed) {
+        Ok(text) if text.expose() == KEY_CHECK => Ok(true),
+        Err(SealError::OtherKey) => Err(StoreError::WrongKey {
+            path: path.to_owned(),
+        }),
+        _ => Err(unusable(
+            path,
+            "its key check is damaged; restore it from a backup".into(),
+        )),
+    }
+}
+
+fn unreadable(path: &Path, error: &rusqlite::Error) -> StoreError {
+    let why = match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => "it is not a SQLite database; nothing was changed".into(),
+        Some(ErrorCode::DatabaseCorrupt) => {
+            "it is damaged; restore it from a backup; nothing was changed".into()
+        }
+        _ => error.to_string(),
+    };
+    unusable(path, why)
+}
+
+fn unusable(path: &Path, why: String) -> StoreError {
+    StoreError::Unusable {
+        path: path.to_owned(),
+        why,
+    }
+}

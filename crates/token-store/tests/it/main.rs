@@ -1,0 +1,14 @@
+//! token-store against a token endpoint on loopback that rotates, punishes reuse, loses answers and talks nonsense.
+
+// Clippy knows `#[test]` functions, not the helpers they share.
+#![allow(clippy::unwrap_used)]
+
+mod admins;
+mod consents;
+mod definitions;
+mod endpoint;
+mod exchanges;
+mod files;
+mod model;
+mod refreshes;
+mod support;
