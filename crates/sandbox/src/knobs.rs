@@ -1,0 +1,80 @@
+//! How the pretend provider behaves, and where it listens.
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// How tokens are handed out.
+#[derive(Debug, Clone)]
+pub struct Knobs {
+    /// How long an access token is good.
+    pub token_life: Duration,
+    /// A refresh answer carries a new refresh token.
+    pub rotate: bool,
+    /// A used refresh token revokes its family, as providers with theft detection do. Without it, old ones stay good.
+    pub punish_reuse: bool,
+    /// An authorisation request without a S256 challenge is refused.
+    pub require_pkce: bool,
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        Self {
+            token_life: Duration::from_secs(3600),
+            rotate: true,
+            punish_reuse: true,
+            require_pkce: true,
+        }
+    }
+}
+
+/// What the mail servers offer and how they treat a session.
+#[derive(Debug, Clone)]
+pub struct Features {
+    /// Names of the SASL mechanisms that IMAP and SMTP announce and accept.
+    pub mechanisms: Vec<&'static str>,
+    /// IMAP takes an initial response (SASL-IR).
+    pub initial_response: bool,
+    /// IMAP offers IDLE.
+    pub idle: bool,
+    /// IMAP offers UIDPLUS and MOVE; without them there is only `\Deleted` and EXPUNGE.
+    pub uidplus_and_move: bool,
+    /// Ends an IMAP session whose access token has expired, as Microsoft does: `* BYE Session invalidated - AccessTokenExpired`.
+    pub end_expired_sessions: bool,
+    /// SIZE that SMTP announces, in bytes.
+    pub max_size: usize,
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Self {
+            mechanisms: vec!["XOAUTH2", "OAUTHBEARER", "PLAIN", "LOGIN"],
+            initial_response: true,
+            idle: true,
+            uidplus_and_move: true,
+            end_expired_sessions: false,
+            // What Microsoft 365 announces.
+            max_size: 157_286_400,
+        }
+    }
+}
+
+/// Where the three servers listen; port 0 takes a free one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// OAuth over HTTP.
+    pub oauth: SocketAddr,
+    /// IMAP.
+    pub imap: SocketAddr,
+    /// SMTP submission.
+    pub smtp: SocketAddr,
+}
+
+impl Default for Addresses {
+    fn default() -> Self {
+        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self {
+            oauth: free,
+            imap: free,
+            smtp: free,
+        }
+    }
+}
