@@ -1,0 +1,281 @@
+//! One command line of a submission client, parsed or refused; pure.
+//!
+//! smtp-proto knows the verbs and the parameters. What it is lenient about is judged here: it takes bare line ends
+//! and control characters, unquotes local parts, turns `<postmaster>` into the null path, accepts extensions that
+//! were never offered, and reads an oversized SIZE as 999.
+use crate::address;
+use smtp_proto::{Error, MAIL_BODY_BINARYMIME, MAIL_SMTPUTF8, Request};
+
+/// A command that can be carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Command {
+    Helo(String),
+    Ehlo(String),
+    Mail(Mail),
+    Rcpt(String),
+    Data,
+    Rset,
+    Noop,
+    Vrfy,
+    Help,
+    Quit,
+}
+
+/// `MAIL FROM`: the sender as written (empty for the null sender) and what its parameters declare.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mail {
+    pub(crate) sender: String,
+    pub(crate) size: u64,
+    pub(crate) smtputf8: bool,
+}
+
+/// Why a line is no command for us; the text is the whole reply.
+pub(crate) type Fault = &'static str;
+
+const UNKNOWN: Fault = "500 5.5.2 Command not recognized";
+const CONTROL: Fault = "500 5.5.2 Control characters are not allowed in a command";
+const ENCODING: Fault = "500 5.5.2 The command is not valid UTF-8";
+const NOT_OFFERED: Fault = "502 5.5.1 Command not implemented";
+const NO_ARGUMENT: Fault = "501 5.5.4 This command takes no argument";
+const PARAMETER: Fault = "555 5.5.4 A parameter is not recognized or was not offered";
+const PARAMETER_SYNTAX: Fault = "501 5.5.4 A parameter has a wrong value or stands there twice";
+const MAIL_SYNTAX: Fault =
+    "501 5.5.2 Syntax: MAIL FROM:<address> [SIZE=n] [BODY=8BITMIME] [SMTPUTF8]";
+const RCPT_SYNTAX: Fault = "501 5.5.2 Syntax: RCPT TO:<address>";
+const SENDER: Fault = "501 5.1.7 The sender is not a valid address";
+const RECIPIENT: Fault = "501 5.1.3 The recipient is not a valid address";
+/// RFC 5321 section 4.5.1 wants mail for a bare `postmaster` taken where there are mailboxes; a gateway has none.
+const NO_DOMAIN: Fault =
+    "550 5.1.3 There are no mailboxes here; give the recipient's full address with its domain";
+
+/// Parses a line without its CRLF.
+pub(crate) fn parse(line: &[u8]) -> Result<Command, Fault> {
+    let text = std::str::from_utf8(line).map_err(|_| ENCODING)?;
+    if text.chars().any(char::is_control) {
+        return Err(CONTROL);
+    }
+    match verb(text) {
+        v if v.eq_ignore_ascii_case("MAIL") => return mail(text),
+        v if v.eq_ignore_ascii_case("RCPT") => return rcpt(text),
+        // Also a line that begins with a space, which smtp-proto would skip.
+        "" => return Err(UNKNOWN),
+        _ => {}
+    }
+    match request(&format!("{text}\r\n"))? {
+        Request::Helo { host } => Ok(Command::Helo(host)),
+        Request::Ehlo { host } => Ok(Command::Ehlo(host)),
+        Request::Data => alone(text, Command::Data),
+        Request::Rset => alone(text, Command::Rset),
+        Request::Quit => alone(text, Command::Quit),
+        Request::Noop { .. } => Ok(Command::Noop),
+        Request::Vrfy { .. } => Ok(Command::Vrfy),
+        Request::Help { .. } => Ok(Command::Help),
+        _ => Err(NOT_OFFERED),
+    }
+}
+
+fn verb(text: &str) -> &str {
+    text.split(' ').next().unwrap_or_default()
+}
+
+/// What smtp-proto reads in a line.
+fn request(line: &str) -> Result<Request<String>, Fault> {
+    let parsed = Request::parse(&mut line.as_bytes().iter());
+    parsed
+        .map(Request::into_owned)
+        .map_err(|fault| match fault {
+            Error::SyntaxError { .. } => "501 5.5.4 The argument is missing or wrong",
+            Error::InvalidParameter { .. } => PARAMETER_SYNTAX,
+            Error::UnsupportedParameter { .. } => PARAMETER,
+            _ => UNKNOWN,
+        })
+}
+
+fn alone(text: &str, command: Command) -> Result<Command, Fault> {
+    match text.trim_end_matches(' ').contains(' ') {
+        true => Err(NO_ARGUMENT),
+        false => Ok(command),
+    }
+}
+
+fn mail(text: &str) -> Result<Command, Fault> {
+    let (sender, parameters) = path_after(text, "FROM:").ok_or(MAIL_SYNTAX)?;
+    if !sender.is_empty() && !address::is_mailbox(sender) {
+        return Err(SENDER);
+    }
+    only_offered(parameters, &["SIZE", "BODY", "SMTPUTF8"])?;
+    // The path and SIZE are judged here; smtp-proto sees a null path in its place and reads the other parameters.
+    let others: String = each(parameters)
+        .filter(|(name, _)| !name.eq_ignore_ascii_case("SIZE"))
+        .map(|(_, word)| format!(" {word}"))
+        .collect();
+    let Request::Mail { from } = request(&format!("MAIL FROM:<>{others}\r\n"))? else {
+        return Err(MAIL_SYNTAX);
+    };
+    if from.flags & MAIL_BODY_BINARYMIME != 0 {
+        return Err(PARAMETER);
+    }
+    Ok(Command::Mail(Mail {
+        sender: sender.to_owned(),
+        size: declared_size(parameters)?,
+        smtputf8: from.flags & MAIL_SMTPUTF8 != 0,
+    }))
+}
+
+fn rcpt(text: &str) -> Result<Command, Fault> {
+    let (recipient, parameters) = path_after(text, "TO:").ok_or(RCPT_SYNTAX)?;
+    if recipient.eq_ignore_ascii_case("postmaster") {
+        return Err(NO_DOMAIN);
+    }
+    if !address::is_mailbox(recipient) {
+        return Err(RECIPIENT);
+    }
+    only_offered(parameters, &[])?;
+    Ok(Command::Rcpt(recipient.to_owned()))
+}
+
+/// The path after `MAIL FROM:` or `RCPT TO:` and the parameters with the space before them. A space between the colon and
+/// the bracket is a common mistake of clients, and harmless.
+fn path_after<'a>(text: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
+    let rest = text[verb(text).len()..].trim_start_matches(' ');
+    let start = rest.get(..keyword.len())?;
+    if !start.eq_ignore_ascii_case(keyword) {
+        return None;
+    }
+    let (path, parameters) = address::split_path(rest[keyword.len()..].trim_start_matches(' '))?;
+    (parameters.is_empty() || parameters.starts_with(' ')).then_some((path, parameters))
+}
+
+/// Each parameter must have been offered, and may stand there once.
+fn only_offered(parameters: &str, offered: &[&str]) -> Result<(), Fault> {
+    let mut seen: Vec<&str> = Vec::new();
+    for (name, _) in each(parameters) {
+        let Some(known) = offered.iter().find(|o| o.eq_ignore_ascii_case(name)) else {
+            return Err(PARAMETER);
+        };
+        if seen.contains(known) {
+            return Err(PARAMETER_SYNTAX);
+        }
+        seen.push(known);
+    }
+    Ok(())
+}
+
+/// SIZE as a number; one too large for 64 bits is the largest there is (RFC 1870 allows 20 digits).
+fn declared_size(parameters: &str) -> Result<u64, Fault> {
+    let Some((_, word)) = each(parameters).find(|(name, _)| name.eq_ignore_ascii_case("SIZE"))
+    else {
+        return Ok(0);
+    };
+    let digits = word.split_once('=').map_or("", |(_, digits)| digits);
+    if digits.is_empty() || digits.len() > 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(PARAMETER_SYNTAX);
+    }
+    Ok(digits.parse().unwrap_or(u64::MAX))
+}
+
+/// Each parameter's name, and the whole of it.
+fn each(parameters: &str) -> impl Iterator<Item = (&str, &str)> {
+    let words = parameters.split(' ').filter(|word| !word.is_empty());
+    words.map(|word| (word.split('=').next().unwrap_or(word), word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sender_of(line: &str) -> Mail {
+        match parse(line.as_bytes()) {
+            Ok(Command::Mail(mail)) => mail,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn parameters_are_read_and_the_path_stays_as_it_was_written() {
+        let mail = sender_of("mail from:<Jo@B.example> size=10 BODY=8bitmime SMTPUTF8");
+        assert_eq!(
+            mail,
+            Mail {
+                sender: "Jo@B.example".into(),
+                size: 10,
+                smtputf8: true
+            }
+        );
+        assert_eq!(sender_of("MAIL FROM: <a@b>").sender, "a@b");
+        assert_eq!(sender_of("MAIL FROM:<> ").sender, "");
+        let quoted = r#"RCPT TO:<"a> NOTIFY=NEVER X"@d.example>"#;
+        assert_eq!(
+            parse(quoted.as_bytes()),
+            Ok(Command::Rcpt(r#""a> NOTIFY=NEVER X"@d.example"#.into()))
+        );
+        let routed = parse(b"RCPT TO:<@one,@two:c@d.example>");
+        assert_eq!(routed, Ok(Command::Rcpt("c@d.example".into())));
+    }
+
+    #[test]
+    fn an_oversized_number_is_the_largest_size_and_never_a_small_one() {
+        assert_eq!(
+            sender_of("MAIL FROM:<a@b> SIZE=99999999999999999999").size,
+            u64::MAX
+        );
+        assert_eq!(
+            sender_of("MAIL FROM:<a@b> SIZE=18446744073709551616").size,
+            u64::MAX
+        );
+        for bad in [
+            "SIZE=",
+            "SIZE",
+            "SIZE=1k",
+            "SIZE=-1",
+            "SIZE=999999999999999999999999",
+            "SIZE=1 SIZE=2",
+        ] {
+            let reply = parse(format!("MAIL FROM:<a@b> {bad}").as_bytes()).expect_err(bad);
+            assert!(reply.starts_with("501"), "{bad}: {reply}");
+        }
+    }
+
+    #[test]
+    fn every_other_line_has_the_reply_the_rfc_names() {
+        for (line, code) in [
+            (&b"FOO bar"[..], "500"),
+            (b"", "500"),
+            (b" QUIT", "500"),
+            (b"QUIT\0", "500"),
+            (b"MAIL FROM:<a@b>\0", "500"),
+            (b"NOOP\rQUIT", "500"),
+            (b"MAIL FROM:<\xff@b>", "500"),
+            (b"EHLO", "501"),
+            (b"DATA now", "501"),
+            (b"MAIL FROM", "501"),
+            (b"MAIL FROM:a@b", "501"),
+            (b"MAIL FROM:<a@b>SIZE=1", "501"),
+            (b"MAIL TO:<a@b>", "501"),
+            (b"MAIL FROM:<a b@c>", "501"),
+            (b"MAIL FROM:<postmaster>", "501"),
+            (b"RCPT TO:<>", "501"),
+            (b"RCPT TO:<a@b", "501"),
+            (b"RCPT TO:<postmaster>", "550"),
+            (b"RCPT TO:<a@b> NOTIFY=NEVER", "555"),
+            (b"MAIL FROM:<a@b> RET=HDRS", "555"),
+            (b"MAIL FROM:<a@b> AUTH=<>", "555"),
+            (b"MAIL FROM:<a@b> BODY=BINARYMIME", "555"),
+            (b"MAIL FROM:<a@b> BODY=9BIT", "501"),
+            (b"BDAT 10 LAST", "502"),
+            (b"BDAT 99999999999999999999999 LAST", "502"),
+            (b"AUTH PLAIN AHUAcA==", "502"),
+            (b"STARTTLS", "502"),
+            (b"ETRN x", "502"),
+            (b"EXPN list", "502"),
+            (b"LHLO x", "502"),
+        ] {
+            let reply = parse(line).expect_err("a fault");
+            assert!(
+                reply.starts_with(code),
+                "{:?}: {reply}",
+                line.escape_ascii().to_string()
+            );
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The DATA part of a session: the text into a body, the body into the spool, and only then 250.
+use super::{Envelope, Hello, LOW_DISK, Session};
+use crate::listen::command::Mail;
+use crate::listen::intake::{self, Broken, Intake, Refusal, Taken};
+use crate::listen::trace::{self, Trace, header_section, headline};
+use jiff::Timestamp;
+use spool::{Outgoing, SpoolError};
+use std::ops::ControlFlow;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::{info, warn};
+use wire::lines::LineError;
+
+/// RFC 5321 section 4.5.3.2.5, the client's time for one block; a server that waits as long is in step.
+const DATA_TIMEOUT: Duration = Duration::from_secs(180);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Takes the text in, and answers when it is on disk. Break: the session is over.
+    pub(super) async fn data(&mut self) -> Result<ControlFlow<()>, LineError> {
+        let (Some(envelope), Some(hello)) = (self.envelope.take(), &self.hello) else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        let id = trace::transaction_id();
+        let before = trace::received(
+            Trace {
+                host: &self.shared.host,
+                hello: &hello.name,
+                peer: &self.peer,
+                protocol: protocol(hello, &envelope.mail),
+                id: &id,
+            },
+            Timestamp::now(),
+        );
+        let intake = Intake::begin(self.shared.spool.body(), &before, self.shared.max_size).await;
+        self.reply("354 End with a line that holds only a dot");
+        self.flush().await?;
+        self.lines.set_timeout(DATA_TIMEOUT);
+        match intake::receive(&mut self.lines, intake).await {
+            Ok(Ok(taken)) => self.take_out(envelope, taken, &id).await,
+            Ok(Err(refusal)) => self.refuse(&refusal, &envelope),
+            Err(broken) => return self.broken_off(broken),
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    async fn take_out(&mut self, envelope: Envelope, taken: Taken, id: &str) {
+        let Envelope {
+            mail,
+            relay,
+            recipients,
+        } = envelope;
+        let Taken {
+            body,
+            head,
+            eight_bit,
+            eight_bit_header,
+            size,
+        } = taken;
+        let beyond_ascii = !mail.sender.is_ascii() || recipients.iter().any(|r| !r.is_ascii());
+        let sha256 = hex(&body.sha256);
+        let headline = headline(header_section(&head));
+        let message_id = headline.message_id.clone();
+        let (sender, count) = (mail.sender.clone(), recipients.len());
+        let outgoing = Outgoing {
+            sender: mail.sender,
+            relay: relay.clone(),
+            recipients,
+            // Clients ask for SMTPUTF8 out of habit; the relay must offer it only where something needs it.
+            smtputf8: mail.smtputf8 && (beyond_ascii || eight_bit_header),
+            eight_bit,
+            headline,
+            body,
+        };
+        match self.shared.spool.take_out(outgoing).await {
+            Ok(message) => {
+                info!(
+                    relay,
+                    message = message.0,
+                    id,
+                    sender,
+                    recipients = count,
+                    size,
+                    sha256,
+                    message_id,
+                    "accepted a message"
+                );
+                self.faults = 0;
+                self.reply(&format!("250 2.0.0 Ok: accepted as {} ({id})", message.0));
+            }
+            Err(error) => self.spool_failed(&error),
+        }
+    }
+
+    fn refuse(&mut self, refusal: &Refusal, envelope: &Envelope) {
+        info!(peer = %self.peer, sender = %envelope.mail.sender, ?refusal, "refused a message at its end");
+        match refusal {
+            Refusal::TooLarge => self.too_large(),
+            Refusal::BareLineEnd => {
+                self.fault("554 5.6.0 The message has a bare CR or LF; every line ends with CRLF")
+            }
+            Refusal::Nul => self.fault("554 5.6.0 The message has a NUL byte"),
+            Refusal::Spool(error) => self.spool_failed(error),
+        }
+    }
+
+    /// Nothing was spooled. Whoever is still there is told so.
+    fn broken_off(&mut self, broken: Broken) -> Result<ControlFlow<()>, LineError> {
+        warn!(peer = %self.peer, ?broken, "a message broke off before its final dot; nothing was taken");
+        match broken {
+            Broken::Line(LineError::Timeout { .. }) => {
+                self.reply("421 4.4.2 The message stopped before its final dot")
+            }
+            Broken::Endless => self.reply("421 4.3.2 The rest of a refused message did not end"),
+            Broken::Line(error) => return Err(error),
+        }
+        Ok(ControlFlow::Break(()))
+    }
+
+    fn spool_failed(&mut self, error: &SpoolError) {
+        warn!(peer = %self.peer, %error, "a message could not be spooled");
+        self.reply(match error {
+            SpoolError::Full { .. } => LOW_DISK,
+            _ => "451 4.3.0 The message could not be stored, try again later",
+        });
+    }
+}
+
+fn protocol(hello: &Hello, mail: &Mail) -> &'static str {
+    match (hello.extended, mail.smtputf8) {
+        (true, true) => "UTF8SMTP",
+        (true, false) => "ESMTP",
+        (false, _) => "SMTP",
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,147 @@
+//! What is put before a message (one `Received:` field, RFC 5321 section 4.4) and what is read from its head for lists.
+use jiff::{Timestamp, tz::TimeZone};
+use mail_parser::{Address, MessageParser};
+use spool::Headline;
+
+/// The longest header field text that lists show, in characters.
+const HEADLINE: usize = 200;
+
+/// Who sent a message in, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trace<'a> {
+    /// Our own name.
+    pub(crate) host: &'a str,
+    /// What the client called itself.
+    pub(crate) hello: &'a str,
+    /// Its address, or `local` for a Unix socket.
+    pub(crate) peer: &'a str,
+    /// `SMTP`, `ESMTP` or `UTF8SMTP` (RFC 3848, RFC 6531).
+    pub(crate) protocol: &'a str,
+    /// The transaction's id, which the log names too.
+    pub(crate) id: &'a str,
+}
+
+/// The field with its CRLF.
+pub(crate) fn received(trace: Trace<'_>, now: Timestamp) -> String {
+    let Trace {
+        host,
+        hello,
+        peer,
+        protocol,
+        id,
+    } = trace;
+    let hello = if is_harmless(hello) { hello } else { "unknown" };
+    let date = jiff::fmt::rfc2822::to_string(&now.to_zoned(TimeZone::UTC)).unwrap_or_default();
+    format!(
+        "Received: from {hello} ({peer})\r\n\tby {host} (Postern) with {protocol} id {id};\r\n\t{date}\r\n"
+    )
+}
+
+/// A client's own name goes into the header only if it can't be mistaken for anything else there.
+fn is_harmless(hello: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b);
+    !hello.is_empty() && hello.len() <= 255 && hello.bytes().all(allowed)
+}
+
+/// Random, so that it says nothing; 60 bits, so that it is found again in any log.
+pub(crate) fn transaction_id() -> String {
+    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    (0..12)
+        .map(|_| char::from(ALPHABET[fastrand::usize(..ALPHABET.len())]))
+        .collect()
+}
+
+/// The fields that queue lists show.
+pub(crate) fn headline(head: &[u8]) -> Headline {
+    let Some(message) = MessageParser::default().parse_headers(head) else {
+        return Headline::default();
+    };
+    Headline {
+        from: message.from().map(shown_address).unwrap_or_default(),
+        subject: cut(message.subject().unwrap_or_default()),
+        message_id: cut(message.message_id().unwrap_or_default()),
+    }
+}
+
+fn shown_address(from: &Address<'_>) -> String {
+    let Some(first) = from.first() else {
+        return String::new();
+    };
+    let address = first.address().unwrap_or_default();
+    match first.name() {
+        Some(name) => cut(&format!("{name} <{address}>")),
+        None => cut(address),
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(HEADLINE)
+        .collect()
+}
+
+/// The header section of what was kept of a message's beginning, without the empty line after it.
+pub(crate) fn header_section(head: &[u8]) -> &[u8] {
+    if head.starts_with(b"\r\n") {
+        return b"";
+    }
+    let end = memchr::memmem::find(head, b"\r\n\r\n");
+    end.map_or(head, |end| &head[..end + 2])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_received_field_is_folded_dated_and_free_of_the_clients_tricks() {
+        let trace = Trace {
+            host: "helpdesk.example",
+            hello: "[127.0.0.1]",
+            peer: "[127.0.0.1]",
+            protocol: "ESMTP",
+            id: "0a1b2c3d4e5f",
+        };
+        let now = Timestamp::from_second(1_700_000_000).expect("a date");
+        assert_eq!(
+            received(trace, now),
+            "Received: from [127.0.0.1] ([127.0.0.1])\r\n\tby helpdesk.example (Postern) with ESMTP id 0a1b2c3d4e5f;\r\n\t\
+             Tue, 14 Nov 2023 22:13:20 +0000\r\n"
+        );
+        for trick in ["x) by evil (", "", "a\tb", "münchen"] {
+            assert!(
+                received(
+                    Trace {
+                        hello: trick,
+                        ..trace
+                    },
+                    now
+                )
+                .starts_with("Received: from unknown ("),
+                "{trick}"
+            );
+        }
+    }
+
+    #[test]
+    fn lists_show_sender_subject_and_message_id_cut_and_decoded() {
+        let head = "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nFrom: Help Desk <help@example.org>\r\nMessage-ID: <1@x>\r\n\r\nbody";
+        let shown = headline(head.as_bytes());
+        assert_eq!(
+            (shown.subject.as_str(), shown.message_id.as_str()),
+            ("Grüße", "1@x")
+        );
+        assert_eq!(shown.from, "Help Desk <help@example.org>");
+        assert_eq!(headline(b"no header at all\r\n").subject, "");
+        let long = format!("Subject: {}\r\n\r\n", "x".repeat(900));
+        assert_eq!(headline(long.as_bytes()).subject.len(), 200);
+    }
+
+    #[test]
+    fn the_header_section_ends_at_the_empty_line() {
+        assert_eq!(header_section(b"A: b\r\n\r\nbody\r\n\r\n"), b"A: b\r\n");
+        assert_eq!(header_section(b"\r\nA: b\r\n\r\n"), b"");
+        assert_eq!(header_section(b"A: b\r\n"), b"A: b\r\n");
+    }
+}

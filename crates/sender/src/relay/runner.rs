@@ -1,0 +1,373 @@
+//! The loop of one relay: look for what is due, begin what may begin, wait for whatever comes first.
+use super::carry::{Carried, carry, record, release};
+use super::connect::Account;
+use super::gate::Gate;
+use super::judge::Trouble;
+use super::pace::Pace;
+use crate::smtp_client::Client;
+use spool::{DeliveryId, Direction, OutClaim, Outcome};
+use std::collections::{HashMap, VecDeque};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use token_store::accounts::{Condition, Kind};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use tracing::{error, info, warn};
+use wire::dial::Stream;
+
+/// A claim outlasts the longest exchange: ten minutes for the last answer, and the largest message over a slow line before
+/// it. A crash needs no lease to end, since the next start puts claims back.
+const LEASE: Duration = Duration::from_secs(2 * 3600);
+/// Claims made ahead for each connection, so that none waits for the spool.
+const AHEAD: usize = 4;
+/// Deliveries blocked in one go.
+const BLOCK_BATCH: usize = 100;
+
+/// A connection between two messages.
+struct Kept {
+    client: Client<Stream>,
+    since: Instant,
+}
+
+/// The state of one relay's loop.
+pub(crate) struct Runner {
+    account: Arc<Account>,
+    queue: VecDeque<OutClaim>,
+    kept: Vec<Kept>,
+    running: JoinSet<Carried>,
+    /// What each running task has claimed, in case it panics.
+    claimed: HashMap<Id, Vec<DeliveryId>>,
+    farewells: JoinSet<()>,
+    gate: Gate,
+    pace: Pace,
+    look_at: Instant,
+    shown: Option<Condition>,
+}
+
+impl Runner {
+    pub(crate) fn new(account: Arc<Account>) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            kept: Vec::new(),
+            running: JoinSet::new(),
+            claimed: HashMap::new(),
+            farewells: JoinSet::new(),
+            gate: Gate::new(account.relay.connections),
+            pace: Pace::new(account.relay.rate),
+            look_at: Instant::now(),
+            shown: None,
+            account,
+        }
+    }
+
+    /// Until shutdown, and until what runs then has ended.
+    pub(crate) async fn run(mut self) {
+        let account = Arc::clone(&self.account);
+        let hint = account.parts.spool.hint(Direction::Out, account.name());
+        loop {
+            // Listening begins before looking, so that nothing that happens in between goes unnoticed.
+            let mut hinted = pin!(hint.notified());
+            hinted.as_mut().enable();
+            let mut poked = pin!(account.parts.poke.notified());
+            poked.as_mut().enable();
+
+            self.gate.tick(Instant::now());
+            self.retire();
+            self.look().await;
+            self.begin();
+            self.show();
+            let wake = self.wake();
+            tokio::select! {
+                biased;
+                () = account.shutdown.cancelled() => break,
+                Some(ended) = self.running.join_next_with_id() => self.ended(ended).await,
+                () = poked => {
+                    self.gate.open();
+                    self.unblock().await;
+                }
+                () = hinted => self.look_at = Instant::now(),
+                Some(_) = self.farewells.join_next() => {}
+                () = sleep_until(wake) => {}
+            }
+        }
+        self.drain().await;
+    }
+
+    /// Claims what is due, oldest first, unless enough is at hand.
+    async fn look(&mut self) {
+        let now = Instant::now();
+        let slots = self.gate.slots();
+        if self.gate.shut().is_some() || now < self.look_at || self.queue.len() >= slots {
+            return;
+        }
+        let spool = &self.account.parts.spool;
+        let limit = (slots * AHEAD).min(self.pace.limit());
+        let poll = self.account.timing.poll;
+        self.look_at = match spool.claim_out(self.account.name(), limit, LEASE).await {
+            Ok(claims) => {
+                let more = claims.len() >= limit;
+                self.queue.extend(claims);
+                match more {
+                    true => now,
+                    false => now + self.due_in().map_or(poll, |due| due.min(poll)),
+                }
+            }
+            Err(error) => {
+                warn!(relay = self.account.name(), %error, "the spool could not be asked for what is due");
+                now + poll
+            }
+        };
+    }
+
+    fn due_in(&self) -> Option<Duration> {
+        let due = self
+            .account
+            .parts
+            .spool
+            .next_due(Direction::Out, self.account.name());
+        due.unwrap_or_else(|error| {
+            warn!(relay = self.account.name(), %error, "the spool could not say what is due next");
+            None
+        })
+    }
+
+    /// Begins as many messages as connections and rate allow.
+    fn begin(&mut self) {
+        let now = Instant::now();
+        while self.gate.shut().is_none()
+            && self.running.len() < self.gate.slots()
+            && self.pace.not_before(now).is_none()
+        {
+            let Some(claim) = self.queue.pop_front() else {
+                return;
+            };
+            self.pace.note(now);
+            let deliveries = deliveries_of(&claim);
+            let kept = self.kept.pop().map(|kept| kept.client);
+            let task = self
+                .running
+                .spawn(carry(Arc::clone(&self.account), claim, kept));
+            self.claimed.insert(task.id(), deliveries);
+        }
+    }
+
+    /// When there is something to do again, if nothing happens before.
+    fn wake(&mut self) -> Instant {
+        let now = Instant::now();
+        let mut wake = now + self.account.timing.poll;
+        if let Some(shut) = self.gate.shut() {
+            wake = wake.min(shut.until);
+        } else if self.queue.len() < self.gate.slots() {
+            wake = wake.min(self.look_at.max(now));
+        }
+        if !self.queue.is_empty() {
+            wake = self.pace.not_before(now).map_or(wake, |at| wake.min(at));
+        }
+        let keep = self.account.timing.keep_connection;
+        self.kept
+            .iter()
+            .map(|kept| kept.since + keep)
+            .fold(wake, Instant::min)
+    }
+
+    async fn ended(&mut self, ended: Result<(Id, Carried), JoinError>) {
+        let carried = match ended {
+            Ok((id, carried)) => {
+                self.claimed.remove(&id);
+                carried
+            }
+            Err(panic) => return self.panicked(&panic).await,
+        };
+        if let Some(client) = carried.client {
+            self.kept.push(Kept {
+                client,
+                since: Instant::now(),
+            });
+        }
+        if carried.worked && carried.trouble.is_none() && self.gate.worked() {
+            self.unblock().await;
+        }
+        if let Some(claim) = carried.untouched {
+            self.pace.take_back();
+            self.queue.push_front(claim);
+        }
+        if let Some(trouble) = carried.trouble {
+            self.stop(&trouble).await;
+        }
+    }
+
+    /// What waited for the account is due now.
+    async fn unblock(&mut self) {
+        self.look_at = Instant::now();
+        if let Err(error) = self
+            .account
+            .parts
+            .spool
+            .unblock(Direction::Out, self.account.name())
+            .await
+        {
+            warn!(relay = self.account.name(), %error, "mail that waited for the account waits a little longer");
+        }
+    }
+
+    /// Where it was when it failed nobody knows, so its message may have gone out.
+    async fn panicked(&mut self, panic: &JoinError) {
+        error!(relay = self.account.name(), error = %panic, "sending a message failed inside Postern; the others go on");
+        for delivery in self.claimed.remove(&panic.id()).unwrap_or_default() {
+            let why = "sending failed inside Postern; the log has more".to_owned();
+            record(&self.account, delivery, Outcome::InDoubt { why }).await;
+        }
+    }
+
+    /// Shuts the gate, and does with the claims at hand what the trouble says.
+    async fn stop(&mut self, trouble: &Trouble) {
+        let now = Instant::now();
+        let pause = self.gate.shut_for(trouble, now, fastrand::f64());
+        warn!(
+            relay = self.account.name(),
+            why = trouble.why(),
+            pause = pause.as_secs(),
+            "the relay pauses"
+        );
+        let claims = std::mem::take(&mut self.queue);
+        let why = trouble.why().to_owned();
+        let after = Some(pause);
+        match trouble {
+            Trouble::Blocked { .. } => self.block(claims, Outcome::Blocked { why, after }).await,
+            Trouble::Later { .. } if self.gate.is_outage(now) => {
+                self.settle_all(&claims, &Outcome::Retry { why, after })
+                    .await;
+            }
+            _ => {
+                release(
+                    &self.account,
+                    claims.iter().flat_map(deliveries_of).collect(),
+                )
+                .await
+            }
+        }
+    }
+
+    /// Blocks everything that is due, so that its clocks stop and the queue says why.
+    async fn block(&mut self, claims: VecDeque<OutClaim>, outcome: Outcome) {
+        let mut claims: Vec<OutClaim> = claims.into();
+        loop {
+            self.settle_all(&claims, &outcome).await;
+            match self
+                .account
+                .parts
+                .spool
+                .claim_out(self.account.name(), BLOCK_BATCH, LEASE)
+                .await
+            {
+                Ok(more) if !more.is_empty() => claims = more,
+                Ok(_) => return,
+                Err(error) => {
+                    return warn!(relay = self.account.name(), %error, "waiting mail could not be marked as blocked");
+                }
+            }
+        }
+    }
+
+    async fn settle_all<'a>(
+        &self,
+        claims: impl IntoIterator<Item = &'a OutClaim>,
+        outcome: &Outcome,
+    ) {
+        let deliveries = claims.into_iter().flat_map(deliveries_of);
+        let recorded = deliveries.map(|delivery| record(&self.account, delivery, outcome.clone()));
+        futures_util::future::join_all(recorded).await;
+    }
+
+    /// Closes connections that were not needed for a while.
+    fn retire(&mut self) {
+        let keep = self.account.timing.keep_connection;
+        for kept in self
+            .kept
+            .extract_if(.., |kept| kept.since.elapsed() >= keep)
+        {
+            self.farewells.spawn(kept.client.quit());
+        }
+    }
+
+    /// Nothing new; what runs may end.
+    async fn drain(mut self) {
+        let unstarted = self
+            .queue
+            .drain(..)
+            .flat_map(|claim| deliveries_of(&claim))
+            .collect();
+        release(&self.account, unstarted).await;
+        if !self.running.is_empty() {
+            info!(
+                relay = self.account.name(),
+                messages = self.running.len(),
+                "waiting for messages on their way"
+            );
+        }
+        while let Some(ended) = self.running.join_next_with_id().await {
+            match ended {
+                Ok((_, carried)) => {
+                    release(
+                        &self.account,
+                        carried.untouched.iter().flat_map(deliveries_of).collect(),
+                    )
+                    .await;
+                    carried
+                        .client
+                        .map(|client| self.farewells.spawn(client.quit()));
+                }
+                Err(panic) => self.panicked(&panic).await,
+            }
+        }
+        for kept in self.kept.drain(..) {
+            self.farewells.spawn(kept.client.quit());
+        }
+        while self.farewells.join_next().await.is_some() {}
+    }
+
+    /// Keeps the board true.
+    fn show(&mut self) {
+        let condition = match (self.gate.shut(), self.running.len()) {
+            (Some(shut), _) if shut.blocked => Condition::Blocked {
+                why: shut.why.clone(),
+            },
+            (Some(shut), _) => Condition::Waiting {
+                why: shut.why.clone(),
+                until: unix_time(shut.until),
+            },
+            (None, 0) => Condition::Working {
+                doing: "waiting for mail to send".to_owned(),
+            },
+            (None, 1) => Condition::Working {
+                doing: "sending a message".to_owned(),
+            },
+            (None, count) => Condition::Working {
+                doing: format!("sending {count} messages"),
+            },
+        };
+        if self.shown.as_ref() != Some(&condition) {
+            self.account
+                .parts
+                .board
+                .set(Kind::Relay, self.account.name(), condition.clone());
+            self.shown = Some(condition);
+        }
+    }
+}
+
+fn deliveries_of(claim: &OutClaim) -> Vec<DeliveryId> {
+    claim
+        .recipients
+        .iter()
+        .map(|recipient| recipient.delivery)
+        .collect()
+}
+
+/// A moment of the runtime's clock as seconds since 1970.
+fn unix_time(at: Instant) -> i64 {
+    let then = SystemTime::now() + at.saturating_duration_since(Instant::now());
+    let since = then.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,66 @@
+//! Which relay serves which envelope sender; a pure table, swapped whole on reload.
+use crate::address;
+use std::collections::BTreeMap;
+use token_store::accounts::Relay;
+
+/// Which relay serves a sender: exact address before `@domain` before `*`.
+///
+/// Addresses are compared without regard to ASCII case, the local part too: every provider Postern
+/// knows reads them so, and a helpdesk that writes `Support@` must not lose its mail over it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Routes {
+    by_pattern: BTreeMap<String, String>,
+}
+
+impl Routes {
+    /// Builds the table from each relay's `senders`.
+    ///
+    /// # Errors
+    /// Two relays that claim one sender (both are named), or a sender that is neither `a@b`, `@b` nor `*`.
+    pub fn new(relays: &[Relay]) -> Result<Self, String> {
+        let mut by_pattern = BTreeMap::new();
+        for relay in relays {
+            for sender in &relay.senders {
+                let pattern = sender.trim().to_ascii_lowercase();
+                if !is_pattern(&pattern) {
+                    return Err(format!(
+                        "relay {}: the sender {sender:?} is neither an address, nor @domain, nor \"*\"",
+                        relay.name
+                    ));
+                }
+                let other = by_pattern.insert(pattern, relay.name.clone());
+                if let Some(other) = other.filter(|other| *other != relay.name) {
+                    return Err(format!(
+                        "the relays {other} and {} both claim the sender {sender}; leave it to one of them",
+                        relay.name
+                    ));
+                }
+            }
+        }
+        Ok(Self { by_pattern })
+    }
+
+    /// The relay for an envelope sender; the null sender (empty) is served by `*` alone.
+    pub fn relay_for(&self, sender: &str) -> Option<&str> {
+        let sender = sender.to_ascii_lowercase();
+        let exact = self.by_pattern.get(&sender);
+        let by_domain = || {
+            let (_, domain) = address::split(&sender)?;
+            self.by_pattern.get(&format!("@{domain}"))
+        };
+        exact
+            .or_else(by_domain)
+            .or_else(|| self.by_pattern.get("*"))
+            .map(String::as_str)
+    }
+}
+
+fn is_pattern(pattern: &str) -> bool {
+    match pattern.strip_prefix('@') {
+        Some(domain) => address::is_mailbox(&format!("a@{domain}")),
+        None => pattern == "*" || address::is_mailbox(pattern),
+    }
+}
+
+#[cfg(test)]
+mod tests;

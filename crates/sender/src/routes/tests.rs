@@ -1,0 +1,81 @@
+//! The table of senders and relays.
+use super::*;
+use provider_template::Tls;
+use std::time::Duration;
+use token_store::Secret;
+use token_store::accounts::{Auth, Sasl};
+
+fn relay(name: &str, senders: &[&str]) -> Relay {
+    Relay {
+        name: name.to_owned(),
+        host: "smtp.example".to_owned(),
+        port: 587,
+        tls: Tls::Starttls,
+        tls_ca_file: None,
+        user: "user".to_owned(),
+        auth: Auth::Password(Secret::new("x")),
+        sasl: Sasl::Auto,
+        senders: senders.iter().map(|s| (*s).to_owned()).collect(),
+        connections: 1,
+        rate: None,
+        keep_trying: Duration::from_secs(1),
+        no_initial_response: false,
+        paused: false,
+        declared_in: None,
+    }
+}
+
+#[test]
+fn an_exact_sender_comes_before_its_domain_and_that_before_the_star() {
+    let relays = [
+        relay("exact", &["Support@Example.com"]),
+        relay("domain", &["@example.com", "@münchen.example"]),
+        relay("rest", &["*"]),
+    ];
+    let routes = Routes::new(&relays).expect("a table");
+    for (sender, expected) in [
+        ("support@example.com", "exact"),
+        ("SUPPORT@EXAMPLE.COM", "exact"),
+        ("other@example.com", "domain"),
+        ("other@EXAMPLE.com", "domain"),
+        ("a@münchen.example", "domain"),
+        ("\"a@b\"@example.com", "domain"),
+        ("a@sub.example.com", "rest"),
+        ("a@example.com.evil", "rest"),
+        ("", "rest"),
+    ] {
+        assert_eq!(routes.relay_for(sender), Some(expected), "{sender:?}");
+    }
+}
+
+#[test]
+fn without_a_star_strangers_and_the_null_sender_have_no_relay() {
+    let routes = Routes::new(&[relay("one", &["a@example.com", "@example.org"])]).expect("a table");
+    for sender in ["", "b@example.com", "a@example.net", "@example.org"] {
+        let expected = (sender == "@example.org").then_some("one");
+        assert_eq!(routes.relay_for(sender), expected, "{sender:?}");
+    }
+    assert_eq!(Routes::default().relay_for("a@b"), None);
+}
+
+#[test]
+fn two_relays_with_one_sender_are_both_named_and_one_relay_may_repeat_itself() {
+    let twice = [
+        relay("first", &["a@b.example"]),
+        relay("second", &["A@b.example"]),
+    ];
+    let why = Routes::new(&twice).expect_err("a conflict");
+    assert!(
+        why.contains("first") && why.contains("second") && why.contains("A@b.example"),
+        "{why}"
+    );
+    assert!(Routes::new(&[relay("one", &["a@b.example", "A@B.example"])]).is_ok());
+}
+
+#[test]
+fn what_is_no_sender_is_refused_with_the_relays_name() {
+    for pattern in ["support", "@", "a@", "**", "", "a b@c"] {
+        let why = Routes::new(&[relay("one", &[pattern])]).expect_err(pattern);
+        assert!(why.contains("one") && why.contains("neither"), "{why}");
+    }
+}
