@@ -22,8 +22,10 @@ pub enum Fault {
     Drop,
     /// Everything is carried out, but the connection is closed before the answer: the client is in doubt.
     Lose,
-    /// The honest answer, late.
+    /// The honest answer, late; until then nothing is carried out.
     Delay(Duration),
+    /// Everything is carried out, and the answer comes late: time to kill a client in its window of doubt.
+    Withhold(Duration),
 }
 
 impl Fault {

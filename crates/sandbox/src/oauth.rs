@@ -51,6 +51,11 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>, base: String) 
                 tokio::time::sleep(time).await;
                 handle(&request, &shared, &base)
             }
+            Some(Fault::Withhold(time)) => {
+                let answer = handle(&request, &shared, &base);
+                tokio::time::sleep(time).await;
+                answer
+            }
             None => handle(&request, &shared, &base),
         };
         let sent = lines.send(&answer.to_bytes(request.keep_alive)).await;

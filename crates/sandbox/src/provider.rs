@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::fault::{Fault, Lasts, Service};
+use crate::fault::{Fault, Faults, Lasts, Service};
 use crate::folders::INBOX;
 use crate::knobs::{Addresses, Features, Knobs};
 use crate::state::{ProviderCounts, Shared, Submitted};
@@ -229,6 +229,11 @@ impl Provider {
     /// Every command of this name meets a fault for a while.
     pub fn fault_for(&self, service: Service, at: &str, time: Duration, fault: Fault) {
         self.plan(service, at, Lasts::Until(Instant::now() + time), fault);
+    }
+
+    /// Forgets the faults still to come.
+    pub fn clear_faults(&self) {
+        self.shared.with(|state| state.faults = Faults::default());
     }
 
     /// Drops every open connection of a service, without a word; new ones are welcome.

@@ -31,8 +31,8 @@ pub struct QueueRow {
     pub direction: String,
     /// Mailbox or relay.
     pub account: String,
-    /// Of the delivery that most needs attention: `held`, `waiting` (its account is blocked),
-    /// `claimed`, `due`, `delivered`.
+    /// Of the delivery that most needs attention: `held`, `waiting` (its account is blocked), `in doubt` (the relay may have
+    /// it; sent once more after a pause), `claimed`, `due`, `delivered`.
     pub state: String,
     /// Bytes.
     pub size: u64,
@@ -70,7 +70,7 @@ pub struct QueueEntry {
 pub struct QueueDelivery {
     /// Outbound.
     pub recipient: Option<String>,
-    /// `held`, `waiting` (its account is blocked), `claimed`, `due`, `delivered`.
+    /// `held`, `waiting` (its account is blocked), `in doubt`, `claimed`, `due`, `delivered`.
     pub state: String,
     /// So far, a running one included.
     pub attempts: u32,
@@ -85,7 +85,7 @@ pub struct QueueDelivery {
 /// A joined row: what the message has, and one of its deliveries.
 const ROWS: &str =
     "SELECT m.id, m.direction, m.account, m.size, m.header_from, m.sender, m.header_subject, m.taken_at,
-       d.recipient, d.state, d.attempts, d.due_at, d.why
+       d.recipient, CASE WHEN d.state = 'due' AND d.doubts > 0 THEN 'in doubt' ELSE d.state END, d.attempts, d.due_at, d.why
      FROM message m CROSS JOIN delivery d ON d.message = m.id";
 
 impl Spool {
@@ -218,7 +218,8 @@ impl Spool {
 
 /// Which state speaks for a message with several deliveries: the lowest.
 fn rank(state: &str) -> usize {
-    ["held", "waiting", "claimed", "due", "delivered"]
+    let order = ["held", "waiting", "in doubt", "claimed", "due", "delivered"];
+    order
         .iter()
         .position(|known| *known == state)
         .unwrap_or(usize::MAX)
@@ -276,7 +277,8 @@ fn next_seconds(state: &str, due_at: Option<i64>, now: i64) -> Option<i64> {
 
 fn deliveries(conn: &Connection, message: MessageId, now: i64) -> Result<Vec<QueueDelivery>> {
     let mut statement = conn.prepare_cached(
-        "SELECT recipient, state, attempts, due_at, why, output FROM delivery WHERE message = ? ORDER BY id",
+        "SELECT recipient, CASE WHEN state = 'due' AND doubts > 0 THEN 'in doubt' ELSE state END, attempts, due_at, why, output
+         FROM delivery WHERE message = ? ORDER BY id",
     )?;
     let rows = statement.query_map([message.0], |row| {
         let state: String = row.get(1)?;

@@ -134,14 +134,14 @@ fn hash(mut file: File) -> std::io::Result<Vec<u8>> {
 fn set_aside(t: &Tables<'_>, body: &FileBody, why: &str) -> Result<()> {
     if body.direction == Direction::In && !body.durable {
         tracing::warn!(
-            message = body.message.0,
+            queue_id = body.message.0,
             why,
             "a body was torn; it is fetched again"
         );
         return forget_message(t, body.message);
     }
     tracing::error!(
-        message = body.message.0,
+        queue_id = body.message.0,
         why,
         "a body is damaged; its message is held"
     );

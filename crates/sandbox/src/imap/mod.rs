@@ -58,7 +58,7 @@ impl Session {
     async fn converse(&mut self) -> Result<(), LineError> {
         match self.shared.fault(Service::Imap, "GREETING") {
             None => {}
-            Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
+            Some(Fault::Delay(time) | Fault::Withhold(time)) => tokio::time::sleep(time).await,
             Some(Fault::Reply(text)) => {
                 self.say(&text);
                 return self.flush().await;
@@ -91,7 +91,7 @@ impl Session {
     async fn meet(&mut self, tagged: Tagged, fault: Option<Fault>) -> Result<After, LineError> {
         let Tagged { tag, name, command } = tagged;
         match &fault {
-            None | Some(Fault::Lose) => {}
+            None | Some(Fault::Lose | Fault::Withhold(_)) => {}
             Some(Fault::Delay(time)) => tokio::time::sleep(*time).await,
             Some(Fault::Drop) => return Err(LineError::Closed),
             Some(Fault::Reply(text)) => {
@@ -104,8 +104,10 @@ impl Session {
             Some(command) => self.run(command).await?,
             None => format!("BAD {name} is unknown here, or its arguments make no sense"),
         };
-        if fault == Some(Fault::Lose) {
-            return Err(LineError::Closed);
+        match fault {
+            Some(Fault::Lose) => return Err(LineError::Closed),
+            Some(Fault::Withhold(time)) => tokio::time::sleep(time).await,
+            _ => {}
         }
         self.say(&format!("{tag} {answer}"));
         Ok(if over { After::Logout } else { After::Command })

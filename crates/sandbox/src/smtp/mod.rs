@@ -55,7 +55,7 @@ impl Session {
     async fn converse(&mut self) -> Result<(), LineError> {
         match self.shared.fault(Service::Smtp, "GREETING") {
             None => {}
-            Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
+            Some(Fault::Delay(time) | Fault::Withhold(time)) => tokio::time::sleep(time).await,
             Some(Fault::Reply(text)) => {
                 self.say(&text);
                 return self.flush().await;
@@ -79,7 +79,7 @@ impl Session {
             let verb = verb.to_ascii_uppercase();
             let fault = self.shared.fault(Service::Smtp, &line);
             match &fault {
-                None | Some(Fault::Lose) => {}
+                None | Some(Fault::Lose | Fault::Withhold(_)) => {}
                 Some(Fault::Delay(time)) => tokio::time::sleep(*time).await,
                 Some(Fault::Drop) => return Ok(()),
                 Some(Fault::Reply(text)) => {
@@ -88,8 +88,10 @@ impl Session {
                 }
             }
             let reply = self.run(&verb, arguments).await?;
-            if fault.is_some_and(|fault| fault == Fault::Lose) {
-                return Ok(());
+            match fault {
+                Some(Fault::Lose) => return Ok(()),
+                Some(Fault::Withhold(time)) => tokio::time::sleep(time).await,
+                _ => {}
             }
             self.say(&reply);
             if verb == "QUIT" {
@@ -252,7 +254,7 @@ impl Session {
         };
         let fault = self.shared.fault(Service::Smtp, ".");
         match &fault {
-            None | Some(Fault::Lose) => {}
+            None | Some(Fault::Lose | Fault::Withhold(_)) => {}
             Some(Fault::Delay(time)) => tokio::time::sleep(*time).await,
             Some(Fault::Drop) => return Err(LineError::Closed),
             Some(Fault::Reply(text)) => return Ok(text.clone()),
@@ -272,8 +274,10 @@ impl Session {
             }
             room
         });
-        if fault == Some(Fault::Lose) {
-            return Err(LineError::Closed);
+        match fault {
+            Some(Fault::Lose) => return Err(LineError::Closed),
+            Some(Fault::Withhold(time)) => tokio::time::sleep(time).await,
+            _ => {}
         }
         Ok(if kept {
             "250 2.0.0 taken"

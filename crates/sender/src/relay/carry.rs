@@ -194,19 +194,34 @@ fn note(account: &Account, claim: &OutClaim, recipient: &OutRecipient, outcome: 
     match outcome {
         Outcome::Delivered { .. } => {}
         Outcome::Refused { why } => {
-            info!(relay, message, recipient, why, "the recipient was refused")
+            info!(
+                relay,
+                queue_id = message,
+                recipient,
+                why,
+                "the recipient was refused"
+            )
         }
         Outcome::Retry { why, .. } => info!(
             relay,
-            message, recipient, why, "not sent; tried again later"
+            queue_id = message,
+            recipient,
+            why,
+            "not sent; tried again later"
         ),
         Outcome::InDoubt { why } => warn!(
             relay,
-            message, recipient, why, "in doubt: the server may have taken the message"
+            queue_id = message,
+            recipient,
+            why,
+            "in doubt: the server may have taken the message"
         ),
         Outcome::Blocked { why, .. } => info!(
             relay,
-            message, recipient, why, "waits: the account can't send now"
+            queue_id = message,
+            recipient,
+            why,
+            "waits: the account can't send now"
         ),
     }
 }
@@ -221,7 +236,7 @@ fn note_delivered(account: &Account, claim: &OutClaim, outcomes: &[(DeliveryId, 
         let (relay, message, recipients) = (account.name(), claim.message.0, 1 + delivered.count());
         info!(
             relay,
-            message,
+            queue_id = message,
             recipients,
             size = claim.size,
             reply,

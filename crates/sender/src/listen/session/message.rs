@@ -75,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Ok(message) => {
                 info!(
                     relay,
-                    message = message.0,
+                    queue_id = message.0,
                     id,
                     sender,
                     recipients = count,

@@ -1,0 +1,143 @@
+//! `postern check` of one mailbox: connect, sign in, look for folders and the command; nothing is changed.
+
+use token_store::Tokens;
+use token_store::accounts::{Mailbox, StartFrom};
+use wire::dial::is_loopback;
+
+use crate::deliver::command::find;
+use crate::error::FetchError;
+use crate::imap::session::no_token;
+use crate::imap::{
+    Connection, Listed, PATIENCE, Window, check_target, connect, list, select, sign_in,
+};
+
+/// One step of `postern check`: what was looked at, and what was found, or what is wrong and what to do.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// What was looked at.
+    pub what: String,
+    /// What was found, or what is wrong and what to do.
+    pub found: Result<String, String>,
+}
+
+/// Connects, signs in, looks for folders and the command; changes nothing. Steps until the first that fails; the command is always
+/// looked at, because it needs no server.
+pub async fn check(mailbox: &Mailbox, tokens: &Tokens) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let program = mailbox.deliver.command.first().map_or("", String::as_str);
+    let found = find(program).map(|path| format!("{} is there and executable", path.display()));
+    steps.push(Step {
+        what: format!("the command of mailbox {}", mailbox.name),
+        found,
+    });
+    if let Err((what, e)) = server(mailbox, tokens, &mut steps).await {
+        steps.push(Step {
+            what,
+            found: Err(e.to_string()),
+        });
+    }
+    steps
+}
+
+type Failed = (String, FetchError);
+
+async fn server(mailbox: &Mailbox, tokens: &Tokens, steps: &mut Vec<Step>) -> Result<(), Failed> {
+    let mut step = |what: String, found: String| {
+        steps.push(Step {
+            what,
+            found: Ok(found),
+        })
+    };
+    let what = format!("the credential of {}", mailbox.user);
+    let credential = tokens
+        .credential(&mailbox.auth)
+        .await
+        .map_err(|e| (what.clone(), no_token(e)))?;
+    step(what, "is at hand".into());
+
+    let what = format!("the server {}:{}", mailbox.host, mailbox.port);
+    let (mut connection, offered) = connect(mailbox, PATIENCE)
+        .await
+        .map_err(|e| (what.clone(), e))?;
+    let how = if is_loopback(&mailbox.host) {
+        "answers"
+    } else {
+        "answers under TLS"
+    };
+    step(what, format!("{how}; it offers {}", offered.words()));
+
+    let what = format!("the sign-in of {}", mailbox.user);
+    let capabilities = sign_in(&mut connection, &offered, mailbox, &credential)
+        .await
+        .map_err(|e| (what.clone(), e))?;
+    let lacks: Vec<&str> = ["UIDPLUS", "MOVE", "IDLE"]
+        .into_iter()
+        .filter(|c| !capabilities.has(c))
+        .collect();
+    let lacks = if lacks.is_empty() {
+        String::new()
+    } else {
+        format!("; the server lacks {}", lacks.join(", "))
+    };
+    step(what, format!("is accepted{lacks}"));
+
+    for name in &mailbox.folders {
+        let what = format!("the folder {name}");
+        let found = count(&mut connection, mailbox, name)
+            .await
+            .map_err(|e| (what.clone(), e))?;
+        step(what, found);
+    }
+    let what = "the folder for delivered mail".to_owned();
+    if let Some(found) = check_target(&mut connection, &mailbox.folders, &mailbox.after, false)
+        .await
+        .map_err(|e| (what.clone(), e))?
+    {
+        step(what, found);
+    }
+    connection.leave().await;
+    Ok(())
+}
+
+/// How many messages are in a folder, and how many of them a first start would fetch.
+async fn count(
+    connection: &mut Connection,
+    mailbox: &Mailbox,
+    name: &str,
+) -> Result<String, FetchError> {
+    let selected = select(connection, name, true).await?;
+    let dates = matches!(mailbox.start_from, StartFrom::Date(_));
+    let (mut window, mut more) = (Window::new(), true);
+    let (mut all, mut wanted, mut too_big) = (0_u64, 0_u64, 0_u64);
+    while more {
+        let (listed, further) = list(connection, &mut window, selected, dates).await?;
+        for message in listed.iter().filter(|l| !l.deleted) {
+            all += 1;
+            if wants(mailbox.start_from, message) {
+                wanted += 1;
+                too_big += u64::from(
+                    message
+                        .size
+                        .is_some_and(|s| u64::from(s) > mailbox.max_size),
+                );
+            }
+        }
+        more = further;
+    }
+    let big = if too_big == 0 {
+        String::new()
+    } else {
+        format!(", {too_big} of them over max_size and only held")
+    };
+    Ok(format!(
+        "has {all} messages; a first start fetches {wanted}{big}"
+    ))
+}
+
+fn wants(from: StartFrom, message: &Listed) -> bool {
+    match from {
+        StartFrom::All => true,
+        StartFrom::Now => false,
+        StartFrom::Date(from) => message.arrived.is_none_or(|t| t >= from),
+    }
+}

@@ -1,0 +1,98 @@
+//! Outcomes written down: in the spool, by the schedule of inbound mail, and in the log.
+
+use std::time::Duration;
+
+use spool::schedule::Policy;
+use spool::{DeliveryId, InClaim, Outcome, Spool, SpoolError};
+use tokio::time::sleep;
+
+/// Retries of inbound deliveries: soon at first, hourly later, held after five days; a command's refusal gets three tries, since
+/// exit codes lie.
+const POLICY: Policy = Policy {
+    first: Duration::from_secs(30),
+    longest: Duration::from_secs(3600),
+    keep_trying: Duration::from_secs(5 * 86_400),
+    attempts: None,
+    refusals: 3,
+    doubt_pause: Duration::from_secs(600),
+};
+/// Between two tries to write an outcome down.
+pub(super) const AGAIN: Duration = Duration::from_secs(1);
+
+/// One line per delivery, with everything a message can be found by.
+pub(super) fn log(claim: &InClaim, outcome: &Outcome, output: Option<&str>, took: Duration) {
+    let (mailbox, folder, uid) = (&claim.key.mailbox, &claim.key.folder, claim.key.uid);
+    let (queue_id, sha256, attempt) = (claim.message.0, crate::hex(&claim.sha256), claim.attempt);
+    match outcome {
+        Outcome::Delivered { .. } => {
+            let (bytes, ms) = (
+                claim.size,
+                u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            );
+            tracing::info!(
+                mailbox,
+                folder,
+                uid,
+                queue_id,
+                sha256,
+                bytes,
+                attempt,
+                ms,
+                "delivered"
+            );
+        }
+        Outcome::Retry { why, .. }
+        | Outcome::Refused { why }
+        | Outcome::InDoubt { why }
+        | Outcome::Blocked { why, .. } => {
+            let last = output
+                .and_then(|o| o.trim_end().lines().last())
+                .unwrap_or_default();
+            let last: String = last.chars().take(200).collect();
+            tracing::warn!(
+                mailbox,
+                folder,
+                uid,
+                queue_id,
+                sha256,
+                attempt,
+                output = last,
+                "not delivered: {why}"
+            );
+        }
+    }
+}
+
+/// Writes an outcome down, however long it takes: a delivery that is not on disk would be delivered again.
+pub(super) async fn settle(
+    spool: Spool,
+    mailbox: String,
+    delivery: DeliveryId,
+    outcome: Outcome,
+    output: Option<String>,
+) {
+    loop {
+        match spool
+            .settle(delivery, outcome.clone(), output.clone(), &POLICY)
+            .await
+        {
+            Ok(_) => return,
+            Err(e @ SpoolError::NotClaimed { .. }) => {
+                tracing::warn!(
+                    mailbox,
+                    delivery = delivery.0,
+                    "an outcome came too late: {e}"
+                );
+                return;
+            }
+            Err(e) => {
+                tracing::error!(
+                    mailbox,
+                    delivery = delivery.0,
+                    "an outcome can't be written, tried again: {e}"
+                );
+                sleep(AGAIN).await;
+            }
+        }
+    }
+}

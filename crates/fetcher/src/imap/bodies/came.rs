@@ -1,0 +1,61 @@
+//! What a FETCH response brings of a body.
+
+use imap_proto::{AttributeValue, MessageSection, Response, SectionPath};
+
+use crate::error::FetchError;
+
+/// A body section as it came.
+pub(super) struct Came {
+    pub(super) uid: u32,
+    pub(super) bytes: Vec<u8>,
+    /// Where in the body it begins, if the server says so.
+    index: Option<u32>,
+}
+
+impl Came {
+    /// A server that ignores the offset would have its pieces glued together wrongly.
+    pub(super) fn must_start_at(&self, offset: u32) -> Result<(), FetchError> {
+        match self.index {
+            Some(at) if at == offset => Ok(()),
+            None if offset == 0 => Ok(()),
+            None if self.bytes.is_empty() => Ok(()),
+            _ => Err(FetchError::Again(format!(
+                "the server was asked for a body from byte {offset} and answered with another part of it"
+            ))),
+        }
+    }
+}
+
+/// UID and body of a FETCH that brings the whole text (None), or the given section; NIL is empty.
+pub(super) fn body_of(response: &Response<'_>, wanted: Option<&MessageSection>) -> Option<Came> {
+    let Response::Fetch(_, items) = response else {
+        return None;
+    };
+    let (mut uid, mut came) = (None, None);
+    for item in items {
+        match item {
+            AttributeValue::Uid(n) => uid = Some(*n),
+            AttributeValue::BodySection {
+                section,
+                index,
+                data,
+            } => {
+                let matches = match (section, wanted) {
+                    (None, None) => true,
+                    (Some(SectionPath::Full(got)), Some(wanted)) => got == wanted,
+                    _ => false,
+                };
+                if matches {
+                    came = Some((data.as_deref().unwrap_or_default().to_vec(), *index));
+                }
+            }
+            _ => {}
+        }
+    }
+    let (bytes, index) = came?;
+    Some(Came {
+        uid: uid?,
+        bytes,
+        index,
+    })
+}

@@ -1,0 +1,157 @@
+//! The guard against literal bytes of lying servers, whole and split at every position.
+
+use super::*;
+
+/// Feeds bytes split at `at`, and gives what the parser would see, or the trap.
+fn split(bytes: &[u8], at: usize, cap: u64) -> Result<(Vec<u8>, u64), Trap> {
+    let mut scan = Scan::new();
+    scan.literal_cap = cap;
+    let mut seen = bytes.to_vec();
+    let (a, b) = seen.split_at_mut(at);
+    scan.feed(a)?;
+    scan.feed(b)?;
+    Ok((seen, scan.responses))
+}
+
+#[track_caller]
+fn passes(bytes: &[u8], expected: &[u8], responses: u64) {
+    for at in 0..=bytes.len() {
+        let (seen, n) = split(bytes, at, 1000).unwrap_or_else(|t| panic!("{t} at {at}"));
+        assert_eq!(
+            (String::from_utf8_lossy(&seen).into_owned(), n),
+            (String::from_utf8_lossy(expected).into_owned(), responses)
+        );
+        let mut rest = seen.as_slice();
+        while !rest.is_empty() {
+            rest = imap_proto::Response::parse(rest)
+                .expect("the parser takes what the guard passed")
+                .0;
+        }
+    }
+}
+
+#[track_caller]
+fn stops(bytes: &[u8], trap: &Trap) {
+    for at in 0..=bytes.len() {
+        assert_eq!(
+            split(bytes, at, 1000).as_ref().err(),
+            Some(trap),
+            "split at {at}"
+        );
+    }
+}
+
+#[test]
+fn honest_responses_pass_unchanged() {
+    let honest: &[u8] = b"* OK [CAPABILITY IMAP4rev1 IDLE] ready (yes) {5}\r\n* LIST (\\HasNoChildren) \"/\" \"a (b) \\\"c\"\r\n\
+        * 3 EXISTS\r\n* FLAGS (\\Seen \\Deleted)\r\n* 1 FETCH (UID 7 FLAGS (\\Seen $x[y]) RFC822.SIZE 12 )\r\n\
+        * 2 fetch (UID 8 BODY[] {9}\r\n((((\"{9}\r BODY[HEADER]<0> NIL)\r\n* 3 FETCH (BODY[]<4096> \"a \\\" (\" UID 9)\r\n\
+        + go on\r\nA1 OK [READ-WRITE] done {9}\r\n";
+    passes(honest, honest, 9);
+}
+
+#[test]
+fn an_unknown_item_with_a_plain_value_passes() {
+    let bytes: &[u8] =
+        b"* 1 FETCH (UID 1 FLAGS (\\Seen) X-UNKNOWN 5 SAVEDATE NIL MODSEQ (12))\r\nA1 OK\r\n";
+    passes(bytes, bytes, 2);
+}
+
+#[test]
+fn a_date_of_nil_is_mended_before_it_panics_the_parser() {
+    passes(
+        b"* 1 FETCH (UID 1 INTERNALDATE NIL)\r\nA1 OK\r\n",
+        b"* 1 FETCH (UID 1 INTERNALDATE XIL)\r\nA1 OK\r\n",
+        2,
+    );
+}
+
+#[test]
+fn a_foreign_letter_right_after_a_response_code_is_mended() {
+    passes("* OK [ALERT]é\r\n".as_bytes(), b"* OK [ALERT]?\xa9\r\n", 1);
+    passes(b"A1 NO [ALERT]\xff\xff\r\n", b"A1 NO [ALERT]?\xff\r\n", 1);
+}
+
+#[test]
+fn deep_nesting_is_stopped_at_its_second_parenthesis() {
+    let mut bytes = b"* 1 FETCH (UID 1 BODYSTRUCTURE ".to_vec();
+    bytes.extend(std::iter::repeat_n(b'(', 1500));
+    stops(&bytes, &Trap::Nesting);
+}
+
+#[test]
+fn nesting_cannot_hide_where_guard_and_parser_might_disagree() {
+    for hidden in [
+        &b"* 1 FETCH (X ({5}\r\n"[..],
+        b"* 1 FETCH (X a{5}\r\n",
+        b"* 1 FETCH (X {5}\r\n",
+        b"* 1 FETCH (BODYSTRUCTURE {5}\r\n",
+        b"* 1 FETCH (INTERNALDATE {5}\r\n",
+        b"* LIST () \"/\" {40}\r\n",
+    ] {
+        stops(hidden, &Trap::StrayLiteral);
+    }
+    for malformed in [
+        &b"* 1 FETCH (X \"\\a BODYSTRUCTURE ((\"\r\n"[..],
+        b"* 1 FETCH (X \"a\r\n",
+        b"* 1 FETCH (FLAGS (a\r\n",
+        b"* 1 FETCH (UID 1\r\n",
+        b"* 1 FETCH (UID 1) BODYSTRUCTURE (\r\n",
+        b"* METADATA \"\" (/shared/\xff \"\xff\")\r\n",
+        b"* 1 FETCH (BODY[] {}\r\n",
+        b"* 1 FETCH (BODY[] {5}\n",
+    ] {
+        stops(malformed, &Trap::Malformed);
+    }
+}
+
+#[test]
+fn a_literal_larger_than_asked_for_is_stopped_when_it_is_announced() {
+    for announced in [500_000_000_u64, 4_000_000_000, 5_000_000_000, u64::MAX] {
+        let bytes = format!("* 1 FETCH (UID 1 BODY[] {{{announced}}}\r\nabc");
+        stops(
+            bytes.as_bytes(),
+            &Trap::Literal {
+                announced,
+                cap: 1000,
+            },
+        );
+    }
+    stops(
+        b"* 1 FETCH (BODY[] {99999999999999999999999}",
+        &Trap::Literal {
+            announced: u64::MAX,
+            cap: 1000,
+        },
+    );
+}
+
+#[test]
+fn an_endless_line_is_stopped_at_the_cap() {
+    let mut scan = Scan::new();
+    let mut line = b"* SEARCH".to_vec();
+    for n in 1_000_000..1_600_000 {
+        line.extend_from_slice(format!(" {n}").as_bytes());
+    }
+    let stopped = line.chunks_mut(4096).map(|c| c.len()).sum::<usize>();
+    assert!(stopped > 4_000_000);
+    assert_eq!(
+        line.chunks_mut(4096).try_for_each(|c| scan.feed(c)),
+        Err(Trap::LongLine)
+    );
+    assert!(scan.line <= LINE_CAP + 1, "nothing past the cap is kept");
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_the_guard_passes_never_panics_the_parser(bytes in r#"(\* [0-9]? ?FETCH \(|[A-Z\[\]<0> ]{0,6}|\{[0-9]{1,2}\}|\(|\)|"|\\|\r\n|BODY\[\] |INTERNALDATE |NIL|é|\* OK \[ALERT\]){0,24}"#) {
+        let mut seen = bytes.into_bytes();
+        let mut scan = Scan::new();
+        if scan.feed(&mut seen).is_ok() {
+            let mut rest = seen.as_slice();
+            while let Ok((left, _)) = imap_proto::Response::parse(rest) {
+                rest = left;
+            }
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The IMAP client: a guarded connection, and the session that lists, fetches, acknowledges and waits.
+
+mod acknowledge;
+mod bodies;
+mod capabilities;
+mod connection;
+mod folder;
+mod guard;
+mod listing;
+mod names;
+mod reading;
+pub(crate) mod session;
+mod sign_in;
+mod watch;
+
+pub(crate) use acknowledge::check_target;
+pub(crate) use connection::Connection;
+pub(crate) use listing::{Listed, Window, list, select};
+pub(crate) use sign_in::{PATIENCE, connect, sign_in};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! What a session finds to fetch: new messages, those put off, and what `start_from` leaves out.
+
+use token_store::accounts::StartFrom;
+
+use super::{Context, Session};
+use crate::error::FetchError;
+use crate::imap::listing::{Listed, Window, list, list_set};
+use crate::imap::names::uid_set;
+
+impl Session {
+    /// Messages whose body was empty or cut short: listed again, those that vanished are forgotten.
+    pub(super) async fn look_again(&mut self, at: usize) -> Result<(), FetchError> {
+        let again = self.folders[at].again();
+        if again.is_empty() {
+            return Ok(());
+        }
+        let found = list_set(&mut self.connection, &uid_set(&again), false).await?;
+        let folder = &mut self.folders[at];
+        for uid in again {
+            if !found.iter().any(|l| l.uid == uid && !l.deleted) {
+                folder.done(uid);
+            }
+        }
+        for listed in found.into_iter().rev().filter(|l| !l.deleted) {
+            if !folder.pending.iter().any(|p| p.uid == listed.uid) {
+                folder.pending.push_front(listed);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn list_window(&mut self, at: usize) -> Result<(), FetchError> {
+        let folder = &mut self.folders[at];
+        let Some(selected) = folder.selected else {
+            return Ok(());
+        };
+        let (listed, more) =
+            list(&mut self.connection, &mut folder.window, selected, false).await?;
+        folder.more = more;
+        let new = self.unknown(at, listed)?;
+        self.folders[at].pending.extend(new);
+        Ok(())
+    }
+
+    /// Of a listing what is neither in the spool nor about to be expunged.
+    fn unknown(&self, at: usize, listed: Vec<Listed>) -> Result<Vec<Listed>, FetchError> {
+        let folder = &self.folders[at];
+        let uidvalidity = folder.selected.map_or(0, |s| s.uidvalidity);
+        let uids: Vec<u32> = listed
+            .iter()
+            .filter(|l| !l.deleted)
+            .map(|l| l.uid)
+            .collect();
+        if uids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let spool = &self.context.parts.spool;
+        let unknown =
+            spool.unknown(&self.context.mailbox.name, &folder.name, uidvalidity, &uids)?;
+        Ok(listed
+            .into_iter()
+            .filter(|l| unknown.binary_search(&l.uid).is_ok())
+            .collect())
+    }
+
+    /// The first time a folder is seen, what `start_from` leaves out is marked as seen, in one commit.
+    pub(super) async fn start_from(&mut self, at: usize) -> Result<(), FetchError> {
+        let Context { mailbox, parts, .. } = &self.context;
+        let from = match mailbox.start_from {
+            StartFrom::All => return Ok(()),
+            StartFrom::Now => i64::MAX,
+            StartFrom::Date(from) => from,
+        };
+        let folder = &self.folders[at];
+        let Some(selected) = folder.selected else {
+            return Ok(());
+        };
+        if parts.spool.folder_known(&mailbox.name, &folder.name)? {
+            return Ok(());
+        }
+        let (mut window, mut before, mut more) = (Window::new(), Vec::new(), true);
+        let dates = matches!(mailbox.start_from, StartFrom::Date(_));
+        while more {
+            let (listed, further) =
+                list(&mut self.connection, &mut window, selected, dates).await?;
+            // A message without a readable date is fetched: rather one too many than one lost.
+            before.extend(
+                listed
+                    .iter()
+                    .filter(|l| !dates || l.arrived.is_some_and(|t| t < from))
+                    .map(|l| l.uid),
+            );
+            more = further;
+        }
+        tracing::info!(
+            mailbox = mailbox.name,
+            folder = folder.name,
+            left_out = before.len(),
+            "first start: earlier mail stays where it is"
+        );
+        parts
+            .spool
+            .mark_seen(&mailbox.name, &folder.name, selected.uidvalidity, before)
+            .await?;
+        Ok(())
+    }
+
+    /// After a whole listing: delivered messages of an older UIDVALIDITY that were not found again have left the mailbox.
+    pub(super) async fn forget_stale(&mut self, at: usize) -> Result<(), FetchError> {
+        let folder = &mut self.folders[at];
+        let Some(selected) = folder.selected else {
+            return Ok(());
+        };
+        if !folder.checked_stale
+            && !folder.more
+            && folder.pending.is_empty()
+            && folder.again().is_empty()
+        {
+            folder.checked_stale = true;
+            let Context { mailbox, parts, .. } = &self.context;
+            parts
+                .spool
+                .drop_stale(&mailbox.name, &folder.name, selected.uidvalidity)
+                .await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,370 @@
+//! From nothing to a signed-in connection: dial, greeting, capabilities, STARTTLS, SASL or LOGIN.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use imap_proto::Response;
+use token_store::Credential;
+use token_store::accounts::{Mailbox, Sasl};
+use wire::dial::{self, DialError, Target, Tls, Trust};
+use wire::sasl::{self, Mechanism};
+
+use super::capabilities::Capabilities;
+use super::connection::{Connection, Said};
+use super::names::quoted;
+use super::reading::printable;
+use crate::error::{FetchError, Refusal};
+
+/// Bounds each step of connecting.
+const DIAL: Duration = Duration::from_secs(30);
+/// Bounds the wait for each response. A piece of a body (256 KiB) must arrive within it, so that 4 KB a second is enough.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Error challenges answered in one exchange; an honest server sends one.
+const CHALLENGES: usize = 3;
+
+/// Where a mailbox is.
+fn target(mailbox: &Mailbox) -> Target {
+    let tls = match mailbox.tls {
+        provider_template::Tls::Implicit => Tls::Implicit,
+        provider_template::Tls::Starttls => Tls::StartTls,
+        provider_template::Tls::None => Tls::None,
+    };
+    Target {
+        host: mailbox.host.clone(),
+        port: mailbox.port,
+        tls,
+    }
+}
+
+fn dialled(e: DialError) -> FetchError {
+    match e {
+        DialError::CaFile { .. } => FetchError::Blocked(e.to_string()),
+        other => FetchError::Again(other.to_string()),
+    }
+}
+
+/// Connects up to the point where credentials may be sent: greeting read, TLS up, capabilities known.
+pub(crate) async fn connect(
+    mailbox: &Mailbox,
+    patience: Duration,
+) -> Result<(Connection, Capabilities), FetchError> {
+    let target = target(mailbox);
+    if target.tls == Tls::None && !dial::is_loopback(&target.host) {
+        return Err(FetchError::Blocked(format!(
+            "{} would be reached without TLS, which is for this machine only",
+            target.host
+        )));
+    }
+    let trust = Trust::new(mailbox.tls_ca_file.as_deref()).map_err(dialled)?;
+    let stream = dial::connect(&target, &trust, DIAL)
+        .await
+        .map_err(dialled)?;
+    let mut connection = Connection::new(stream, patience);
+    let mut capabilities = connection.greeting(Capabilities::from_response).await?;
+    if target.tls == Tls::StartTls {
+        let offered = match capabilities.take() {
+            Some(known) => known,
+            None => ask(&mut connection).await?,
+        };
+        if !offered.has("STARTTLS") {
+            return Err(FetchError::Blocked(format!(
+                "{} does not offer STARTTLS on port {}",
+                target.host, target.port
+            )));
+        }
+        connection.run("STARTTLS", "STARTTLS", |_| {}).await?;
+        let stream = connection
+            .into_stream()?
+            .start_tls(&target.host, &trust, DIAL)
+            .await
+            .map_err(dialled)?;
+        // What was said before TLS may have come from anybody: nothing of it is kept.
+        connection = Connection::new(stream, patience);
+    }
+    let capabilities = match capabilities {
+        Some(known) => known,
+        None => ask(&mut connection).await?,
+    };
+    Ok((connection, capabilities))
+}
+
+async fn ask(connection: &mut Connection) -> Result<Capabilities, FetchError> {
+    let mut found = Capabilities::default();
+    let keep = |response: &Response<'_>| {
+        if let Some(told) = Capabilities::from_response(response) {
+            found = told;
+        }
+    };
+    connection.run("CAPABILITY", "CAPABILITY", keep).await?;
+    Ok(found)
+}
+
+/// How a credential is presented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Sasl(Mechanism),
+    /// The LOGIN command (RFC 9051 section 6.2.3).
+    Command,
+}
+
+/// Picks the way by the credential, the configuration and what is offered; the error says what is missing.
+fn way(configured: Sasl, capabilities: &Capabilities, bearer: bool) -> Result<Way, FetchError> {
+    let explicit = match configured {
+        Sasl::Auto => None,
+        Sasl::Xoauth2 => Some(Mechanism::Xoauth2),
+        Sasl::Oauthbearer => Some(Mechanism::Oauthbearer),
+        Sasl::Plain => Some(Mechanism::Plain),
+        Sasl::Login => Some(Mechanism::Login),
+    };
+    let login_command = !bearer
+        && !capabilities.has("LOGINDISABLED")
+        && matches!(explicit, None | Some(Mechanism::Login));
+    match sasl::choose(explicit, capabilities.mechanisms(), bearer) {
+        Some(Mechanism::Login) if login_command => Ok(Way::Command),
+        Some(mechanism) => Ok(Way::Sasl(mechanism)),
+        None if login_command => Ok(Way::Command),
+        None => {
+            let wanted = explicit.map_or(
+                if bearer {
+                    "XOAUTH2 or OAUTHBEARER"
+                } else {
+                    "PLAIN or LOGIN"
+                },
+                Mechanism::name,
+            );
+            let disabled = if capabilities.has("LOGINDISABLED") {
+                ", and LOGIN is disabled"
+            } else {
+                ""
+            };
+            let offered = capabilities.mechanisms().collect::<Vec<_>>().join(" ");
+            Err(FetchError::Blocked(format!(
+                "the server offers no way to sign in that fits this mailbox: it wants {wanted}, offered is `{offered}`{disabled}"
+            )))
+        }
+    }
+}
+
+/// Signs in, and gives the capabilities that hold from then on.
+pub(crate) async fn sign_in(
+    connection: &mut Connection,
+    capabilities: &Capabilities,
+    mailbox: &Mailbox,
+    credential: &Credential,
+) -> Result<Capabilities, FetchError> {
+    let bearer = matches!(credential, Credential::Bearer(_));
+    let mut told = None;
+    let (result, challenge) = match way(mailbox.sasl, capabilities, bearer)? {
+        Way::Sasl(mechanism) => {
+            let replies = replies(mechanism, mailbox, credential)?;
+            let mut exchange = Exchange {
+                mechanism,
+                replies,
+                challenge: None,
+            };
+            let result = exchange
+                .run(connection, capabilities.has("SASL-IR"), &mut told)
+                .await;
+            (result, exchange.challenge)
+        }
+        Way::Command => (
+            login(connection, mailbox, credential, &mut told).await,
+            None,
+        ),
+    };
+    match result {
+        Ok(()) => {}
+        Err(e) => return Err(refused(e.refused()?, challenge, credential)),
+    }
+    match told {
+        Some(capabilities) => Ok(capabilities),
+        None => ask(connection).await,
+    }
+}
+
+/// A refused sign-in, with what the error challenge said.
+fn refused(
+    refusal: Refusal,
+    challenge: Option<sasl::ErrorChallenge>,
+    credential: &Credential,
+) -> FetchError {
+    let mut why = refusal.to_string();
+    if let Some(challenge) = challenge {
+        let parts = [
+            ("status", &challenge.status),
+            ("scope", &challenge.scope),
+            ("schemes", &challenge.schemes),
+        ];
+        let mut said: Vec<String> = parts
+            .iter()
+            .filter_map(|(name, value)| value.as_ref().map(|v| format!("{name} {}", printable(v))))
+            .collect();
+        if said.is_empty() {
+            said.push(printable(&challenge.raw));
+        }
+        why = format!("{why} ({})", said.join(", "));
+    }
+    match credential {
+        Credential::Bearer(token) => FetchError::TokenRefused {
+            why,
+            token: Box::new(token.clone()),
+        },
+        Credential::Password(_) => FetchError::PasswordRefused(why),
+    }
+}
+
+/// The answers of an exchange, base64, in order.
+fn replies(
+    mechanism: Mechanism,
+    mailbox: &Mailbox,
+    credential: &Credential,
+) -> Result<VecDeque<String>, FetchError> {
+    let user = &mailbox.user;
+    let secret = match credential {
+        Credential::Bearer(token) => token.secret.expose(),
+        Credential::Password(password) => password.expose(),
+    };
+    let replies = match mechanism {
+        Mechanism::Xoauth2 => sasl::xoauth2(user, secret).map(|r| vec![r]),
+        Mechanism::Oauthbearer => {
+            sasl::oauthbearer(user, &mailbox.host, mailbox.port, secret).map(|r| vec![r])
+        }
+        Mechanism::Plain => sasl::plain(user, secret).map(|r| vec![r]),
+        Mechanism::Login => sasl::login(user).and_then(|u| Ok(vec![u, sasl::login(secret)?])),
+    };
+    replies
+        .map(VecDeque::from)
+        .map_err(|e| FetchError::Blocked(e.to_string()))
+}
+
+/// One AUTHENTICATE.
+struct Exchange {
+    mechanism: Mechanism,
+    replies: VecDeque<String>,
+    challenge: Option<sasl::ErrorChallenge>,
+}
+
+impl Exchange {
+    async fn run(
+        &mut self,
+        connection: &mut Connection,
+        initial_response: bool,
+        told: &mut Option<Capabilities>,
+    ) -> Result<(), FetchError> {
+        let name = self.mechanism.name();
+        // LOGIN has no initial response: the server speaks first.
+        let first = if initial_response && self.mechanism != Mechanism::Login {
+            self.replies.pop_front()
+        } else {
+            None
+        };
+        let line = match first {
+            Some(reply) => format!("AUTHENTICATE {name} {reply}"),
+            None => format!("AUTHENTICATE {name}"),
+        };
+        let sent = connection.send("AUTHENTICATE", &line).await?;
+        let mut challenges = 0;
+        loop {
+            match connection
+                .next(&sent, |response| keep(told, response))
+                .await?
+            {
+                Said::Untagged(()) => {}
+                Said::Done(()) => return Ok(()),
+                Said::Go(text) => match self.replies.pop_front() {
+                    Some(reply) => connection.send_bare(&sent, &reply).await?,
+                    // All was said: this is the error challenge, and the answer to it brings the tagged NO (RFC 7628 section 3.2.3).
+                    None if challenges < CHALLENGES => {
+                        challenges += 1;
+                        self.challenge = Some(sasl::error_challenge(&text));
+                        connection
+                            .send_bare(&sent, sasl::error_answer(self.mechanism))
+                            .await?;
+                    }
+                    None => {
+                        return Err(FetchError::Again(
+                            "the server keeps asking instead of answering AUTHENTICATE".into(),
+                        ));
+                    }
+                },
+            }
+        }
+    }
+}
+
+fn keep(told: &mut Option<Capabilities>, response: &Response<'_>) {
+    if let Some(capabilities) = Capabilities::from_response(response) {
+        *told = Some(capabilities);
+    }
+}
+
+async fn login(
+    connection: &mut Connection,
+    mailbox: &Mailbox,
+    credential: &Credential,
+    told: &mut Option<Capabilities>,
+) -> Result<(), FetchError> {
+    let Credential::Password(password) = credential else {
+        return Err(FetchError::Blocked(
+            "LOGIN takes a password, and this mailbox has a token".into(),
+        ));
+    };
+    let (Some(user), Some(password)) = (quoted(&mailbox.user), quoted(password.expose())) else {
+        return Err(FetchError::Blocked(
+            "user name or password has letters that LOGIN can't carry, and the server does not offer AUTH=PLAIN".into(),
+        ));
+    };
+    connection
+        .run("LOGIN", &format!("LOGIN {user} {password}"), |response| {
+            keep(told, response)
+        })
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offers(words: &[&str]) -> Capabilities {
+        words.iter().copied().collect()
+    }
+
+    #[test]
+    fn a_password_goes_by_plain_else_by_the_login_command() {
+        let way = |words: &[&str]| way(Sasl::Auto, &offers(words), false);
+        assert_eq!(
+            way(&["AUTH=PLAIN", "AUTH=LOGIN"]).unwrap(),
+            Way::Sasl(Mechanism::Plain)
+        );
+        assert_eq!(way(&["AUTH=LOGIN"]).unwrap(), Way::Command);
+        assert_eq!(way(&[]).unwrap(), Way::Command);
+    }
+
+    #[test]
+    fn logindisabled_is_obeyed() {
+        let Err(FetchError::Blocked(why)) = way(Sasl::Auto, &offers(&["LOGINDISABLED"]), false)
+        else {
+            panic!()
+        };
+        assert!(why.contains("LOGIN is disabled"), "{why}");
+        assert_eq!(
+            way(
+                Sasl::Login,
+                &offers(&["LOGINDISABLED", "AUTH=LOGIN"]),
+                false
+            )
+            .unwrap(),
+            Way::Sasl(Mechanism::Login)
+        );
+    }
+
+    #[test]
+    fn a_token_never_goes_by_a_password_mechanism() {
+        for configured in [Sasl::Auto, Sasl::Plain, Sasl::Login] {
+            assert!(matches!(
+                way(configured, &offers(&["AUTH=PLAIN", "AUTH=LOGIN"]), true),
+                Err(FetchError::Blocked(_))
+            ));
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! One mailbox until shutdown: sessions one after the other with pauses in between, and deliveries beside them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use token_store::accounts::{Condition, Mailbox};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::Parts;
+use crate::backoff::Backoff;
+use crate::deliver::Deliveries;
+use crate::error::FetchError;
+use crate::imap::session::{self, Context, End, Memory, Signals, Stops};
+use crate::show::Show;
+
+/// Pauses after trouble with the connection.
+const TROUBLE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
+/// Pauses after the server refused to let us in: a refused password is tried rarely, or the account gets locked.
+const REFUSED: Backoff = Backoff::new(Duration::from_secs(300), Duration::from_secs(3600));
+/// Pauses when a server asks for patience without naming a time.
+const PATIENCE: Backoff = Backoff::new(Duration::from_secs(15), Duration::from_secs(900));
+/// What waits for a person is looked at again after this, or at once when poked.
+const BLOCKED: Duration = Duration::from_secs(60);
+/// After the last delivery has ended at shutdown, the session gets so long to acknowledge and to log out.
+const FAREWELL: Duration = Duration::from_secs(10);
+/// After a panic of the deliveries.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
+
+/// Runs one mailbox until shutdown: sessions with backoff, deliveries, acknowledgements. Errors end in the board and the log,
+/// never here.
+///
+/// On shutdown there is no new claim, the running delivery gets until `parts`' caller drops the future (the grace time), claims that
+/// were not begun go back, and what was delivered is acknowledged once more. Dropping the future kills the commands that still run.
+pub async fn run(mailbox: Mailbox, parts: Parts, shutdown: CancellationToken) {
+    let show = Show::new(parts.board.clone(), &mailbox.name);
+    if mailbox.paused {
+        show.condition(Condition::Paused);
+        shutdown.cancelled().await;
+        return;
+    }
+    show.condition(Condition::Starting);
+    let mailbox = Arc::new(mailbox);
+    let signals = Arc::new(Signals::default());
+    let stops = Stops {
+        shutdown: shutdown.clone(),
+        drained: CancellationToken::new(),
+    };
+    let sessions = Sessions {
+        mailbox: mailbox.clone(),
+        parts: parts.clone(),
+        signals: signals.clone(),
+        memory: Arc::new(Memory::default()),
+        stops: stops.clone(),
+        show: show.clone(),
+        pauses: Pauses::default(),
+    };
+    let deliveries = async {
+        deliver(&mailbox, &parts, &signals, &show, &shutdown).await;
+        stops.drained.cancel();
+    };
+    tokio::join!(sessions.run(), deliveries);
+    show.condition(Condition::Stopped);
+}
+
+/// Keeps the deliveries going; a panic in them ends neither the mailbox nor the claims, whose lease ends by itself.
+async fn deliver(
+    mailbox: &Arc<Mailbox>,
+    parts: &Parts,
+    signals: &Arc<Signals>,
+    show: &Show,
+    shutdown: &CancellationToken,
+) {
+    let mut tasks = JoinSet::new();
+    loop {
+        let deliveries = Deliveries::new(
+            mailbox.clone(),
+            parts.spool.clone(),
+            signals.clone(),
+            show.clone(),
+        );
+        tasks.spawn(deliveries.run(shutdown.clone()));
+        match tasks.join_next().await {
+            Some(Err(e)) if !shutdown.is_cancelled() => {
+                tracing::error!(
+                    mailbox = mailbox.name,
+                    "the deliveries failed and begin anew: {e}"
+                );
+                sleep(AFTER_PANIC).await;
+            }
+            _ => return,
+        }
+    }
+}
+
+/// The sessions of one mailbox.
+struct Sessions {
+    mailbox: Arc<Mailbox>,
+    parts: Parts,
+    signals: Arc<Signals>,
+    memory: Arc<Memory>,
+    stops: Stops,
+    show: Show,
+    pauses: Pauses,
+}
+
+/// One backoff per kind of trouble; all start anew once a session has worked.
+struct Pauses {
+    trouble: Backoff,
+    refused: Backoff,
+    patience: Backoff,
+    /// A fresh token was asked for because of the last refusal, or expiry.
+    fresh: bool,
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self {
+            trouble: TROUBLE,
+            refused: REFUSED,
+            patience: PATIENCE,
+            fresh: false,
+        }
+    }
+}
+
+/// What follows a session.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Over,
+    AtOnce,
+    /// Shown as failed.
+    Wait {
+        why: String,
+        pause: Duration,
+    },
+    /// Shown as waiting for a person.
+    Blocked {
+        why: String,
+    },
+    /// Nothing is wrong: until the next poll.
+    Rest(Duration),
+}
+
+impl Sessions {
+    async fn run(mut self) {
+        while !self.stops.shutdown.is_cancelled() {
+            let ended = self.session().await;
+            if self.memory.worked.swap(false, Ordering::Relaxed) {
+                self.pauses = Pauses::default();
+            }
+            match self.next(ended).await {
+                Next::Over => return,
+                Next::AtOnce => {}
+                Next::Rest(pause) => {
+                    self.show.session("waiting for the next poll".into());
+                    self.rest(pause).await;
+                }
+                Next::Wait { why, pause } => {
+                    tracing::warn!(
+                        mailbox = self.mailbox.name,
+                        seconds = pause.as_secs_f64().ceil(),
+                        "{why}; tried again after a pause"
+                    );
+                    self.show.waiting(why, pause);
+                    self.rest(pause).await;
+                }
+                Next::Blocked { why } => {
+                    tracing::warn!(mailbox = self.mailbox.name, "waits for a person: {why}");
+                    self.show.condition(Condition::Blocked { why });
+                    self.rest(BLOCKED).await;
+                }
+            }
+        }
+    }
+
+    /// One session in a task of its own, so that a panic (of the parser, say) stays in it.
+    async fn session(&self) -> Result<Result<End, FetchError>, JoinError> {
+        let context = Context {
+            mailbox: self.mailbox.clone(),
+            parts: self.parts.clone(),
+            signals: self.signals.clone(),
+            memory: self.memory.clone(),
+            stops: self.stops.clone(),
+            show: self.show.clone(),
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(session::run(context));
+        let farewell = async {
+            self.stops.drained.cancelled().await;
+            sleep(FAREWELL).await;
+        };
+        tokio::select! {
+            Some(ended) = tasks.join_next() => ended,
+            () = farewell => Ok(Ok(End::Shutdown)),
+        }
+    }
+
+    /// Decides what follows; tells the token store of a refused token.
+    async fn next(&mut self, ended: Result<Result<End, FetchError>, JoinError>) -> Next {
+        if self.stops.shutdown.is_cancelled() {
+            return Next::Over;
+        }
+        let error = match ended {
+            Ok(Ok(End::Shutdown)) => return Next::Over,
+            Ok(Ok(End::Rest(pause))) => return Next::Rest(pause),
+            Ok(Err(error)) => error,
+            Err(_) => FetchError::Again(
+                "the session failed within Postern (see the log); this is a bug".into(),
+            ),
+        };
+        self.memory.learn(&error);
+        if let FetchError::TokenRefused { token, .. } = &error
+            && let Err(e) = self.parts.tokens.rejected(token).await
+        {
+            return self.pauses.after(
+                &FetchError::NoToken {
+                    why: e.to_string(),
+                    after: None,
+                },
+                fastrand::f64(),
+            );
+        }
+        self.pauses.after(&error, fastrand::f64())
+    }
+
+    async fn rest(&self, pause: Duration) {
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = self.parts.poke.notified() => {}
+            () = self.stops.shutdown.cancelled() => {}
+        }
+    }
+}
+
+impl Pauses {
+    /// What follows an error; pure but for the counters.
+    fn after(&mut self, error: &FetchError, random: f64) -> Next {
+        let why = error.to_string();
+        match error {
+            FetchError::Blocked(_) => Next::Blocked { why },
+            // A fresh token, once, without a pause; if that is refused too, a person should look.
+            FetchError::TokenRefused { .. } | FetchError::TokenExpired(_)
+                if !std::mem::replace(&mut self.fresh, true) =>
+            {
+                Next::AtOnce
+            }
+            FetchError::TokenRefused { why, .. } => {
+                let why = format!(
+                    "the server refused a fresh access token too: {why}. Check the mailbox user, its permissions and the token's scope"
+                );
+                Next::Wait {
+                    why,
+                    pause: self.refused.pause(random),
+                }
+            }
+            FetchError::PasswordRefused(_) => Next::Wait {
+                why,
+                pause: self.refused.pause(random),
+            },
+            FetchError::Patience {
+                after: Some(after), ..
+            } => Next::Wait { why, pause: *after },
+            FetchError::Patience { after: None, .. } => Next::Wait {
+                why,
+                pause: self.patience.pause(random),
+            },
+            FetchError::NoToken {
+                after: Some(after), ..
+            } => Next::Wait { why, pause: *after },
+            FetchError::TooLong(_) if self.trouble.is_fresh() => {
+                self.trouble.pause(random);
+                Next::AtOnce
+            }
+            FetchError::Again(_)
+            | FetchError::Refused(_)
+            | FetchError::TooLong(_)
+            | FetchError::TokenExpired(_)
+            | FetchError::NoToken { after: None, .. }
+            | FetchError::Spool(_) => Next::Wait {
+                why,
+                pause: self.trouble.pause(random),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use token_store::{AccessToken, Secret};
+
+    use super::*;
+
+    fn refused() -> FetchError {
+        let token = AccessToken {
+            secret: Secret::new("t"),
+            config: "c".into(),
+            version: 1,
+            expires_at: None,
+        };
+        FetchError::TokenRefused {
+            why: "NO".into(),
+            token: Box::new(token),
+        }
+    }
+
+    #[test]
+    fn a_refused_token_gets_one_fresh_one_and_then_a_long_pause() {
+        let mut pauses = Pauses::default();
+        assert_eq!(pauses.after(&refused(), 0.5), Next::AtOnce);
+        let Next::Wait { why, pause } = pauses.after(&refused(), 0.5) else {
+            panic!()
+        };
+        assert_eq!(pause, Duration::from_secs(300));
+        assert!(why.contains("fresh access token too"), "{why}");
+    }
+
+    #[test]
+    fn an_expired_token_opens_a_new_session_at_once() {
+        assert_eq!(
+            Pauses::default().after(&FetchError::TokenExpired("BYE".into()), 0.5),
+            Next::AtOnce
+        );
+    }
+
+    #[test]
+    fn a_time_named_by_the_server_is_kept_to_the_millisecond() {
+        let error = FetchError::Patience {
+            why: "throttled".into(),
+            after: Some(Duration::from_millis(92_415)),
+        };
+        assert_eq!(
+            Pauses::default().after(&error, 0.0),
+            Next::Wait {
+                why: "throttled".into(),
+                pause: Duration::from_millis(92_415)
+            }
+        );
+    }
+
+    #[test]
+    fn a_refused_password_waits_long_and_says_so() {
+        let Next::Wait { why, pause } = Pauses::default().after(
+            &FetchError::PasswordRefused("the server said NO".into()),
+            0.5,
+        ) else {
+            panic!()
+        };
+        assert_eq!(pause, Duration::from_secs(300));
+        assert!(why.contains("password"), "{why}");
+    }
+}

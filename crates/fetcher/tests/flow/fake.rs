@@ -1,0 +1,440 @@
+//! A small IMAP server on loopback that keeps folders in memory, writes down what it is asked, and lies on demand.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// One message on the server.
+#[derive(Clone, Default)]
+pub(crate) struct Mail {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) flags: BTreeSet<String>,
+    /// RFC822.SIZE as the server tells it, if not the truth.
+    pub(crate) size: Option<usize>,
+    /// INTERNALDATE.
+    pub(crate) date: String,
+    /// So many fetches answer with nothing in the body.
+    pub(crate) empty: usize,
+    /// So many fetches end after so many bytes.
+    pub(crate) cut: Option<(usize, usize)>,
+}
+
+#[derive(Default)]
+pub(crate) struct Folder {
+    pub(crate) uidvalidity: u32,
+    pub(crate) next: u32,
+    pub(crate) mails: BTreeMap<u32, Mail>,
+    pub(crate) read_only: bool,
+}
+
+pub(crate) struct State {
+    pub(crate) capabilities: String,
+    pub(crate) folders: BTreeMap<String, Folder>,
+    /// Commands since the start, without tags.
+    pub(crate) log: Vec<String>,
+    /// Commands that begin so are answered so (after the tag), that many times.
+    pub(crate) refuse: Vec<(&'static str, &'static str, usize)>,
+    /// Connections so far.
+    pub(crate) connections: usize,
+}
+
+#[derive(Clone)]
+pub(crate) struct Fake {
+    pub(crate) port: u16,
+    state: Arc<Mutex<State>>,
+}
+
+impl Fake {
+    /// A server with an empty INBOX.
+    pub(crate) fn start(capabilities: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state = State {
+            capabilities: format!("IMAP4rev1 {capabilities}"),
+            folders: BTreeMap::new(),
+            log: Vec::new(),
+            refuse: Vec::new(),
+            connections: 0,
+        };
+        let fake = Self {
+            port,
+            state: Arc::new(Mutex::new(state)),
+        };
+        fake.add_folder("INBOX", 1000);
+        let state = fake.state.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                state.lock().unwrap().connections += 1;
+                let state = state.clone();
+                std::thread::spawn(move || {
+                    // A connection that ends is no failure of the server.
+                    let _ = Peer::new(stream, state).and_then(|mut peer| peer.serve());
+                });
+            }
+        });
+        fake
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub(crate) fn add_folder(&self, name: &str, uidvalidity: u32) {
+        let folder = Folder {
+            uidvalidity,
+            next: 1,
+            ..Folder::default()
+        };
+        self.state().folders.insert(name.to_owned(), folder);
+    }
+
+    /// Puts a message into INBOX; gives its UID.
+    pub(crate) fn add(&self, bytes: &[u8]) -> u32 {
+        self.add_mail(Mail {
+            bytes: bytes.to_vec(),
+            date: "01-Jan-2026 10:00:00 +0000".into(),
+            ..Mail::default()
+        })
+    }
+
+    pub(crate) fn add_mail(&self, mail: Mail) -> u32 {
+        let mut state = self.state();
+        let inbox = state.folders.get_mut("INBOX").unwrap();
+        let uid = inbox.next;
+        inbox.next += 1;
+        inbox.mails.insert(uid, mail);
+        uid
+    }
+
+    /// UIDs and flags in a folder.
+    pub(crate) fn look(&self, folder: &str) -> Vec<(u32, Vec<String>)> {
+        let state = self.state();
+        let mails = state.folders[folder].mails.iter();
+        mails
+            .map(|(uid, mail)| (*uid, mail.flags.iter().cloned().collect()))
+            .collect()
+    }
+
+    /// Commands that begin with one of these words.
+    pub(crate) fn asked(&self, words: &[&str]) -> Vec<String> {
+        let state = self.state();
+        state
+            .log
+            .iter()
+            .filter(|line| words.iter().any(|w| line.starts_with(w)))
+            .cloned()
+            .collect()
+    }
+}
+
+struct Peer {
+    reader: BufReader<TcpStream>,
+    out: TcpStream,
+    state: Arc<Mutex<State>>,
+    selected: Option<String>,
+    /// Messages the client knows of.
+    told: usize,
+}
+
+impl Peer {
+    fn new(stream: TcpStream, state: Arc<Mutex<State>>) -> std::io::Result<Self> {
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            out: stream.try_clone()?,
+            reader: BufReader::new(stream),
+            state,
+            selected: None,
+            told: 0,
+        })
+    }
+
+    fn serve(&mut self) -> std::io::Result<()> {
+        let greeting = format!(
+            "* OK [CAPABILITY {}] hello\r\n",
+            self.state.lock().unwrap().capabilities
+        );
+        self.out.write_all(greeting.as_bytes())?;
+        loop {
+            let Some(line) = self.line()? else {
+                return Ok(());
+            };
+            let (tag, command) = line.split_once(' ').unwrap_or((&line, ""));
+            let (tag, command) = (tag.to_owned(), command.to_owned());
+            self.state.lock().unwrap().log.push(command.clone());
+            if let Some(answer) = self.refusal(&command) {
+                self.out
+                    .write_all(format!("{tag} {answer}\r\n").as_bytes())?;
+                continue;
+            }
+            let mut reply = Vec::new();
+            let done = self.answer(&command, &mut reply)?;
+            reply.extend_from_slice(format!("{tag} {done}\r\n").as_bytes());
+            self.out.write_all(&reply)?;
+            if command == "LOGOUT" {
+                return Ok(());
+            }
+        }
+    }
+
+    fn line(&mut self) -> std::io::Result<Option<String>> {
+        let mut line = String::new();
+        let n = self.reader.read_line(&mut line)?;
+        Ok((n > 0).then(|| line.trim_end().to_owned()))
+    }
+
+    fn refusal(&self, command: &str) -> Option<&'static str> {
+        let mut state = self.state.lock().unwrap();
+        let rule = state
+            .refuse
+            .iter_mut()
+            .find(|(begins, _, times)| *times > 0 && command.starts_with(begins))?;
+        rule.2 -= 1;
+        Some(rule.1)
+    }
+
+    fn answer(&mut self, command: &str, reply: &mut Vec<u8>) -> std::io::Result<String> {
+        let words: Vec<&str> = command.split(' ').collect();
+        let verb = if words[0] == "UID" {
+            format!("UID {}", words[1])
+        } else {
+            words[0].to_owned()
+        };
+        match verb.as_str() {
+            "LOGIN" | "AUTHENTICATE" => {
+                let capabilities = self.state.lock().unwrap().capabilities.clone();
+                return Ok(format!("OK [CAPABILITY {capabilities}] in"));
+            }
+            "SELECT" | "EXAMINE" => {
+                return Ok(self.select(&unquote(command.split_once(' ').unwrap().1), reply));
+            }
+            "LIST" => {
+                let name = unquote(command.splitn(3, ' ').nth(2).unwrap());
+                if self.state.lock().unwrap().folders.contains_key(&name) {
+                    reply.extend_from_slice(
+                        format!("* LIST (\\HasNoChildren) \"/\" \"{name}\"\r\n").as_bytes(),
+                    );
+                }
+            }
+            "CREATE" => {
+                let name = unquote(command.split_once(' ').unwrap().1);
+                self.state.lock().unwrap().folders.insert(
+                    name,
+                    Folder {
+                        uidvalidity: 7,
+                        next: 1,
+                        ..Folder::default()
+                    },
+                );
+            }
+            "IDLE" => self.idle()?,
+            "NOOP" => self.news(reply),
+            "LOGOUT" => reply.extend_from_slice(b"* BYE see you\r\n"),
+            "UID FETCH" => self.fetch(words[2], &words[3..].join(" "), reply),
+            "UID STORE" | "UID EXPUNGE" | "EXPUNGE" | "UID MOVE" | "UID COPY" => {
+                self.change(&verb, &words, reply)
+            }
+            _ => return Ok("BAD what".into()),
+        }
+        Ok("OK done".into())
+    }
+
+    fn select(&mut self, name: &str, reply: &mut Vec<u8>) -> String {
+        let state = self.state.lock().unwrap();
+        let Some(folder) = state.folders.get(name) else {
+            return "NO [NONEXISTENT] no such folder".into();
+        };
+        self.told = folder.mails.len();
+        self.selected = Some(name.to_owned());
+        reply.extend_from_slice(
+            format!(
+                "* FLAGS (\\Seen \\Deleted)\r\n* {} EXISTS\r\n* OK [UIDVALIDITY {}] v\r\n* OK [UIDNEXT {}] n\r\n",
+                folder.mails.len(),
+                folder.uidvalidity,
+                folder.next
+            )
+            .as_bytes(),
+        );
+        if folder.read_only {
+            "OK [READ-ONLY] selected".into()
+        } else {
+            "OK [READ-WRITE] selected".into()
+        }
+    }
+
+    fn news(&mut self, reply: &mut Vec<u8>) {
+        let state = self.state.lock().unwrap();
+        let Some(folder) = self
+            .selected
+            .as_ref()
+            .and_then(|name| state.folders.get(name))
+        else {
+            return;
+        };
+        if folder.mails.len() != self.told {
+            self.told = folder.mails.len();
+            reply.extend_from_slice(format!("* {} EXISTS\r\n", self.told).as_bytes());
+        }
+    }
+
+    fn idle(&mut self) -> std::io::Result<()> {
+        self.out.write_all(b"+ idling\r\n")?;
+        self.out.set_read_timeout(Some(Duration::from_millis(5)))?;
+        let mut done = Vec::new();
+        while !done.ends_with(b"DONE\r\n") {
+            let mut byte = [0];
+            match self.reader.read(&mut byte) {
+                Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => done.push(byte[0]),
+                Err(_) => {
+                    let mut reply = Vec::new();
+                    self.news(&mut reply);
+                    self.out.write_all(&reply)?;
+                }
+            }
+        }
+        self.out.set_read_timeout(None)
+    }
+
+    fn fetch(&mut self, set: &str, items: &str, reply: &mut Vec<u8>) {
+        let mut state = self.state.lock().unwrap();
+        let Some(folder) = self
+            .selected
+            .as_ref()
+            .and_then(|name| state.folders.get_mut(name))
+        else {
+            return;
+        };
+        let last = folder.mails.keys().last().copied().unwrap_or(0);
+        for (n, (uid, mail)) in folder.mails.iter_mut().enumerate() {
+            if !within(set, *uid, last) {
+                continue;
+            }
+            reply.extend_from_slice(format!("* {} FETCH (UID {uid}", n + 1).as_bytes());
+            if items.contains("RFC822.SIZE") {
+                let flags: Vec<&str> = mail.flags.iter().map(String::as_str).collect();
+                let size = mail.size.unwrap_or(mail.bytes.len());
+                reply.extend_from_slice(
+                    format!(" FLAGS ({}) RFC822.SIZE {size}", flags.join(" ")).as_bytes(),
+                );
+            }
+            if items.contains("INTERNALDATE") {
+                let date = if mail.date.is_empty() {
+                    "NIL".to_owned()
+                } else {
+                    format!("\"{}\"", mail.date)
+                };
+                reply.extend_from_slice(format!(" INTERNALDATE {date}").as_bytes());
+            }
+            if let Some(at) = items.find("BODY.PEEK") {
+                body(mail, &items[at + "BODY.PEEK".len()..], reply);
+            }
+            reply.extend_from_slice(b")\r\n");
+        }
+    }
+
+    fn change(&mut self, verb: &str, words: &[&str], reply: &mut Vec<u8>) {
+        let mut state = self.state.lock().unwrap();
+        let name = self.selected.clone().unwrap_or_default();
+        let last = state.folders[&name]
+            .mails
+            .keys()
+            .last()
+            .copied()
+            .unwrap_or(0);
+        let named = |uid: u32| words.get(2).is_some_and(|set| within(set, uid, last));
+        let folder = state.folders.get_mut(&name).unwrap();
+        let before = folder.mails.len();
+        let mut moved = Vec::new();
+        match verb {
+            "UID STORE" => {
+                let flag = words[4].trim_matches(['(', ')']).to_owned();
+                for (_, mail) in folder.mails.iter_mut().filter(|(uid, _)| named(**uid)) {
+                    mail.flags.insert(flag.clone());
+                }
+            }
+            "UID EXPUNGE" => folder
+                .mails
+                .retain(|uid, mail| !(named(*uid) && mail.flags.contains("\\Deleted"))),
+            "EXPUNGE" => folder
+                .mails
+                .retain(|_, mail| !mail.flags.contains("\\Deleted")),
+            _ => {
+                moved = folder
+                    .mails
+                    .iter()
+                    .filter(|(uid, _)| named(**uid))
+                    .map(|(_, mail)| mail.clone())
+                    .collect();
+                if verb == "UID MOVE" {
+                    folder.mails.retain(|uid, _| !named(*uid));
+                }
+            }
+        }
+        for _ in folder.mails.len()..before {
+            reply.extend_from_slice(b"* 1 EXPUNGE\r\n");
+        }
+        self.told = folder.mails.len();
+        if !moved.is_empty() {
+            let target = state
+                .folders
+                .get_mut(&unquote(&words[3..].join(" ")))
+                .unwrap();
+            for mail in moved {
+                target.mails.insert(target.next, mail);
+                target.next += 1;
+            }
+        }
+    }
+}
+
+/// `[]`, `[]<offset.length>` or `[HEADER]<offset.length>` of a message.
+fn body(mail: &mut Mail, asked: &str, reply: &mut Vec<u8>) {
+    let asked = asked.trim_end_matches(')');
+    let (section, part) = asked.split_once('<').unwrap_or((asked, ""));
+    let mut bytes = mail.bytes.as_slice();
+    if section == "[HEADER]" {
+        let end = bytes
+            .windows(4)
+            .position(|w| w == b"\r\n\r\n")
+            .map_or(bytes.len(), |at| at + 4);
+        bytes = &bytes[..end];
+    }
+    if mail.empty > 0 {
+        mail.empty -= 1;
+        bytes = b"";
+    }
+    if let Some((times, at)) = mail.cut.as_mut().filter(|(times, _)| *times > 0) {
+        *times -= 1;
+        bytes = &bytes[..(*at).min(bytes.len())];
+    }
+    let mut origin = String::new();
+    if let Some((offset, length)) = part.trim_end_matches('>').split_once('.') {
+        let (offset, length): (usize, usize) = (offset.parse().unwrap(), length.parse().unwrap());
+        bytes = &bytes[offset.min(bytes.len())..];
+        bytes = &bytes[..length.min(bytes.len())];
+        origin = format!("<{offset}>");
+    }
+    reply.extend_from_slice(format!(" BODY{section}{origin} {{{}}}\r\n", bytes.len()).as_bytes());
+    reply.extend_from_slice(bytes);
+}
+
+fn within(set: &str, uid: u32, last: u32) -> bool {
+    set.split(',').any(|part| {
+        let number = |text: &str| {
+            if text == "*" {
+                last
+            } else {
+                text.parse().unwrap()
+            }
+        };
+        let (a, b) = part.split_once(':').unwrap_or((part, part));
+        let (a, b) = (number(a), number(b));
+        (a.min(b)..=a.max(b)).contains(&uid)
+    })
+}
+
+fn unquote(text: &str) -> String {
+    text.trim_matches('"').to_owned()
+}

@@ -1,0 +1,150 @@
+//! `postern check`: everything that can be known before mail flows: file, tokens, accounts, folders, commands. Nothing is changed.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use token_store::Tokens;
+
+use super::exit::{Code, Failure};
+use super::office::Office;
+use super::table;
+use crate::config::{Config, Secrets};
+use crate::control::Question;
+
+/// Prints every step with its mark; 1 when one of them failed.
+pub(crate) async fn check(file: &Path) -> Result<(), Failure> {
+    let config = Config::read(file, Secrets::Needed)?;
+    let mut sheet = Sheet::default();
+    let accounts = config.declared.mailboxes.len() + config.declared.relays.len();
+    sheet.good(&format!(
+        "{}: no mistakes, {}",
+        config.file.display(),
+        table::count(accounts, "account")
+    ))?;
+    sheet.about_file(&config)?;
+
+    let office = Office::open(file).await?;
+    let tokens = office.tokens()?;
+    let store = tokens.store();
+    sheet.tokens(&office, &tokens).await?;
+    for mailbox in store.mailboxes()? {
+        let title = format!("mailbox {}", mailbox.name);
+        for step in fetcher::check(&mailbox, &tokens).await {
+            sheet.step(&format!("{title}: {}", step.what), step.found)?;
+        }
+    }
+    for relay in store.relays()? {
+        let title = format!("relay {}", relay.name);
+        for step in sender::check(&relay, &tokens).await {
+            sheet.step(&format!("{title}: {}", step.what), step.found)?;
+        }
+    }
+    sheet.end()
+}
+
+/// The marks so far.
+#[derive(Default)]
+struct Sheet {
+    faults: usize,
+    remarks: usize,
+}
+
+impl Sheet {
+    fn good(&mut self, words: &str) -> Result<(), Failure> {
+        table::line(&format!("✓ {}", table::one_line(words)))
+    }
+
+    fn bad(&mut self, what: &str, why: &str) -> Result<(), Failure> {
+        self.faults += 1;
+        table::line(&format!(
+            "✗ {}: {}",
+            table::one_line(what),
+            table::one_line(why)
+        ))
+    }
+
+    /// Works, and could be better.
+    fn remark(&mut self, words: &str) -> Result<(), Failure> {
+        self.remarks += 1;
+        table::line(&format!("! {}", table::one_line(words)))
+    }
+
+    fn step(&mut self, what: &str, found: Result<String, String>) -> Result<(), Failure> {
+        match found {
+            Ok(found) => self.good(&format!("{what}: {found}")),
+            Err(why) => self.bad(what, &why),
+        }
+    }
+
+    fn about_file(&mut self, config: &Config) -> Result<(), Failure> {
+        for problem in &config.library.problems {
+            self.remark(&format!(
+                "{}:{}:{}: {}",
+                problem.file.display(),
+                problem.line,
+                problem.column,
+                problem.why
+            ))?;
+        }
+        let mode = std::fs::metadata(&config.file)?.permissions().mode();
+        if mode & 0o004 != 0 && config.literal_secrets {
+            self.remark(&format!(
+                "{} holds a secret and every user can read it; chmod o-r, or use {{file: PATH}}",
+                config.file.display()
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// Remarks on each token config, and whether it gives a token.
+    async fn tokens(&mut self, office: &Office, tokens: &Tokens) -> Result<(), Failure> {
+        for config in tokens.store().token_configs()? {
+            let name = &config.entry.name;
+            let title = format!("token config {name}");
+            for mistake in config.entry.mistakes() {
+                self.bad(&format!("{title}: {}", mistake.field), &mistake.why)?;
+            }
+            for remark in config.entry.remarks() {
+                self.remark(&format!("{title}: {remark}"))?;
+            }
+            if !config.entry.valid {
+                self.remark(&format!("{title} is switched off"))?;
+                continue;
+            }
+            // Through the daemon where one runs: only one process may use a refresh token.
+            let access = match office.daemon() {
+                Some(client) => client
+                    .ask(&Question::Access {
+                        config: name.clone(),
+                    })
+                    .await
+                    .map(drop)
+                    .map_err(|e| e.to_string()),
+                None => tokens
+                    .access(name)
+                    .await
+                    .map(drop)
+                    .map_err(|e| e.to_string()),
+            };
+            match access {
+                Ok(()) => self.good(&format!("{title}: gives an access token"))?,
+                Err(why) => self.bad(&title, &why)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<(), Failure> {
+        let remarks = match self.remarks {
+            0 => String::new(),
+            count => format!(", {}", table::count(count, "remark")),
+        };
+        match self.faults {
+            0 => table::line(&format!("everything answers{remarks}")),
+            faults => {
+                table::line(&format!("{}{remarks}", table::count(faults, "fault")))?;
+                Err(Failure::silent(Code::Failed))
+            }
+        }
+    }
+}

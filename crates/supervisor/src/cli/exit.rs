@@ -1,0 +1,215 @@
+//! Exit codes after sysexits.h, and which error ends with which.
+
+use std::process::ExitCode;
+
+use spool::SpoolError;
+use token_store::{AddError, ConsentError, StoreError, TokenError};
+
+use crate::config::Mistakes;
+use crate::control::{self, ClientError, FailureKind};
+use crate::run::{LockError, OpenError, StartError};
+
+/// What the caller of a command learns from its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// Looked at, and not well: `postern check` found a fault.
+    Failed = 1,
+    /// EX_USAGE.
+    Usage = 64,
+    /// EX_DATAERR: a name that doesn't exist, a document that cannot be read.
+    Data = 65,
+    /// EX_UNAVAILABLE: no daemon.
+    Unavailable = 69,
+    /// EX_SOFTWARE.
+    Software = 70,
+    /// EX_CANTCREAT.
+    CannotCreate = 73,
+    /// EX_IOERR.
+    Io = 74,
+    /// EX_TEMPFAIL.
+    Temporary = 75,
+    /// EX_NOPERM: not this user, or not without a person's consent.
+    NotAllowed = 77,
+    /// EX_CONFIG.
+    Configuration = 78,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+/// How a command failed: what the shell learns, and what a person reads.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: Code,
+    words: String,
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code, words: impl Into<String>) -> Self {
+        Self {
+            code,
+            words: words.into(),
+        }
+    }
+
+    /// Everything is said already; only the code remains.
+    pub(crate) fn silent(code: Code) -> Self {
+        Self::new(code, "")
+    }
+
+    /// Says it on standard error and gives the code.
+    pub(crate) fn report(self) -> ExitCode {
+        if !self.words.is_empty() {
+            eprintln!("postern: {}", self.words);
+        }
+        self.code.into()
+    }
+}
+
+impl From<Mistakes> for Failure {
+    fn from(mistakes: Mistakes) -> Self {
+        // A line for each, place first and nothing around them, so that editors can jump there.
+        eprintln!("{mistakes}");
+        Self::silent(Code::Configuration)
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        let denied =
+            |source: &std::io::Error| source.kind() == std::io::ErrorKind::PermissionDenied;
+        let code = match &error {
+            OpenError::StateDir { source, .. } if denied(source) => Code::NotAllowed,
+            OpenError::StateDir { .. } => Code::CannotCreate,
+            OpenError::Lock(LockError::Held { .. }) => Code::Temporary,
+            OpenError::Lock(LockError::Io { source, .. }) if denied(source) => Code::NotAllowed,
+            OpenError::Lock(LockError::Io { .. }) => Code::CannotCreate,
+            OpenError::Key(_) => Code::Configuration,
+            // What the file declares does not fit what the database holds.
+            OpenError::Store(
+                StoreError::NameTaken { .. }
+                | StoreError::InUse { .. }
+                | StoreError::Invalid { .. },
+            ) => Code::Configuration,
+            OpenError::Store(error) => code_of(error),
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Open(error) => error.into(),
+            StartError::Spool(error) => error.into(),
+            StartError::Tokens(_) | StartError::Routes(_) => {
+                Self::new(Code::Configuration, error.to_string())
+            }
+            StartError::Bind { .. } => Self::new(Code::Unavailable, error.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::new(code_of(&error), error.to_string())
+    }
+}
+
+fn code_of(error: &StoreError) -> Code {
+    match error {
+        StoreError::WrongKey { .. } => Code::Configuration,
+        StoreError::Unknown { .. }
+        | StoreError::NameTaken { .. }
+        | StoreError::InUse { .. }
+        | StoreError::DeclaredIn { .. }
+        | StoreError::Invalid { .. } => Code::Data,
+        StoreError::Patience { .. } => Code::Temporary,
+        StoreError::Unusable { .. } | StoreError::Database(_) | StoreError::Sealed { .. } => {
+            Code::Io
+        }
+    }
+}
+
+impl From<SpoolError> for Failure {
+    fn from(error: SpoolError) -> Self {
+        let code = match &error {
+            SpoolError::Full { .. } | SpoolError::Busy => Code::Temporary,
+            SpoolError::Gone(_) => Code::Data,
+            SpoolError::Misused(_) => Code::Software,
+            _ => Code::Io,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<control::Failure> for Failure {
+    fn from(failure: control::Failure) -> Self {
+        let code = match failure.kind {
+            FailureKind::Unknown => Code::Data,
+            FailureKind::Temporary => Code::Temporary,
+            FailureKind::Consent | FailureKind::Forbidden => Code::NotAllowed,
+            FailureKind::Configuration => Code::Configuration,
+            FailureKind::Internal => Code::Software,
+        };
+        Self::new(code, failure.words)
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Failed(failure) => failure.into(),
+            ClientError::NoDaemon { .. } => Self::new(Code::Unavailable, error.to_string()),
+            ClientError::Denied { .. } => Self::new(Code::NotAllowed, error.to_string()),
+            ClientError::Broken { .. } => Self::new(Code::Temporary, error.to_string()),
+        }
+    }
+}
+
+impl From<TokenError> for Failure {
+    fn from(error: TokenError) -> Self {
+        control::Failure::from(error).into()
+    }
+}
+
+impl From<ConsentError> for Failure {
+    fn from(error: ConsentError) -> Self {
+        control::Failure::from(error).into()
+    }
+}
+
+impl From<AddError> for Failure {
+    fn from(error: AddError) -> Self {
+        match error {
+            AddError::Mistakes(mistakes) => {
+                let lines: Vec<String> = mistakes
+                    .iter()
+                    .map(|mistake| format!("{}: {}", mistake.field, mistake.why))
+                    .collect();
+                Self::new(Code::Data, lines.join("\n"))
+            }
+            AddError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            // Whoever read our output has seen enough.
+            std::io::ErrorKind::BrokenPipe => Self::silent(Code::Io),
+            std::io::ErrorKind::PermissionDenied => Self::new(Code::NotAllowed, error.to_string()),
+            _ => Self::new(Code::Io, error.to_string()),
+        }
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self::new(Code::Software, format!("JSON: {error}"))
+    }
+}

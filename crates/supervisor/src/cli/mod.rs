@@ -1,0 +1,200 @@
+//! The command line: what can be asked for, and which module does it.
+
+mod admin;
+mod check;
+mod exit;
+mod loopback;
+mod mailbox;
+mod office;
+mod prompt;
+mod queue;
+mod relay;
+mod request;
+mod run;
+mod status;
+mod table;
+mod token;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use exit::{Code, Failure};
+
+/// Brings helpdesk mail in and out with OAuth tokens that it keeps alive itself.
+#[derive(Debug, Parser)]
+#[command(
+    name = "postern",
+    version,
+    after_help = "Examples:\n  \
+        postern demo --once                  the whole gateway against a pretend provider, in a few seconds\n  \
+        postern check                        is the configuration right, and do all accounts answer?\n  \
+        postern token request support        sign in at the provider once\n  \
+        postern status                       how every account fares\n\n\
+        Exit codes follow sysexits.h: 64 usage, 65 wrong name or data, 69 no daemon, 75 try later, 77 not allowed, 78 configuration."
+)]
+pub(crate) struct Cli {
+    /// The configuration file.
+    #[arg(
+        long,
+        global = true,
+        env = "POSTERN_CONFIG",
+        default_value = "/etc/postern/postern.yaml",
+        value_name = "FILE"
+    )]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground, as the service manager does.
+    Run,
+    /// Run the whole gateway against a built-in pretend provider; needs no network and no configuration.
+    #[cfg(feature = "demo")]
+    Demo {
+        /// Run a fixed story to its end, check it, and exit.
+        #[arg(long)]
+        once: bool,
+    },
+    /// The demo's ticket command.
+    #[cfg(feature = "demo")]
+    #[command(hide = true)]
+    DemoTicket { dir: PathBuf, reply_port: u16 },
+    /// Read the configuration, connect, sign in, look for folders and commands; change nothing.
+    Check,
+    /// Show how every mailbox, relay and token fares.
+    Status {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Token configs and their tokens.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Mailboxes.
+    #[command(subcommand)]
+    Mailbox(mailbox::MailboxCommand),
+    /// Relays.
+    #[command(subcommand)]
+    Relay(relay::RelayCommand),
+    /// Messages in flight.
+    #[command(subcommand)]
+    Queue(queue::QueueCommand),
+    /// Who may sign in to the admin page.
+    #[command(subcommand)]
+    Admin(admin::AdminCommand),
+}
+
+/// Reads the arguments; for help, version and mistakes everything is said already.
+pub(crate) fn parse() -> Result<Cli, ExitCode> {
+    Cli::try_parse().map_err(|error| {
+        let _ = error.print();
+        if error.use_stderr() {
+            Code::Usage.into()
+        } else {
+            ExitCode::SUCCESS
+        }
+    })
+}
+
+/// Does what was asked for.
+pub(crate) fn carry_out(cli: Cli) -> ExitCode {
+    #[cfg(feature = "demo")]
+    if let Command::DemoTicket { dir, reply_port } = &cli.command {
+        return crate::demo::ticket(dir, *reply_port);
+    }
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return Failure::new(
+                Code::Software,
+                format!("the asynchronous runtime did not start: {error}"),
+            )
+            .report();
+        }
+    };
+    let code = runtime.block_on(dispatch(cli));
+    // What still runs now is a task whose grace time is over.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    code
+}
+
+/// Two workers, since the work is waiting; few blocking threads, since each is memory.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(8)
+        .enable_all()
+        .build()
+}
+
+async fn dispatch(cli: Cli) -> ExitCode {
+    let file = cli.config.as_path();
+    let done = match cli.command {
+        Command::Run => run::run(file).await,
+        #[cfg(feature = "demo")]
+        Command::Demo { once } => {
+            return crate::demo::run(once).await.unwrap_or_else(|error| {
+                Failure::new(Code::Failed, format!("demo: {error:#}")).report()
+            });
+        }
+        #[cfg(feature = "demo")]
+        Command::DemoTicket { dir, reply_port } => return crate::demo::ticket(&dir, reply_port),
+        Command::Check => check::check(file).await,
+        Command::Status { json } => status::status(file, json).await,
+        Command::Token(command) => token::carry_out(file, command).await,
+        Command::Mailbox(command) => mailbox::carry_out(file, command).await,
+        Command::Relay(command) => relay::carry_out(file, command).await,
+        Command::Queue(command) => queue::carry_out(file, command).await,
+        Command::Admin(command) => admin::carry_out(file, command).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_configuration_file_may_be_named_before_and_after_the_command() {
+        for arguments in [
+            ["postern", "--config", "/x.yaml", "status"],
+            ["postern", "status", "--config", "/x.yaml"],
+        ] {
+            assert_eq!(
+                Cli::try_parse_from(arguments).unwrap().config,
+                PathBuf::from("/x.yaml")
+            );
+        }
+    }
+
+    #[test]
+    fn no_command_takes_a_secret_as_an_argument() {
+        use clap::CommandFactory;
+        fn walk(command: &clap::Command) {
+            for argument in command.get_arguments() {
+                let name = argument.get_id().as_str();
+                let takes_value = argument.get_action().takes_values();
+                assert!(
+                    !(takes_value && (name.contains("secret") || name.contains("password"))),
+                    "{} {name}",
+                    command.get_name()
+                );
+            }
+            command.get_subcommands().for_each(walk);
+        }
+        walk(&Cli::command());
+    }
+}

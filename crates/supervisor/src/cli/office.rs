@@ -1,0 +1,153 @@
+//! Where a command does its work: through the daemon that runs, or alone with the lock, so that no refresh token is ever used by two processes.
+
+use std::path::Path;
+use std::time::Duration;
+
+use spool::Spool;
+use token_store::{Store, Tokens, TokensOptions};
+use tokio::time::{Instant, sleep};
+
+use super::exit::{Code, Failure};
+use crate::config::{Config, Secrets};
+use crate::control::{Client, ClientError, Question};
+use crate::run::{self, COMMAND, Lock, LockError, OpenError};
+
+/// Another command holds the lock for moments, a starting daemon until its socket is there.
+const PATIENCE: Duration = Duration::from_secs(10);
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
+
+/// The configuration, and the way to its state.
+pub(crate) struct Office {
+    pub(crate) config: Config,
+    reach: Reach,
+}
+
+enum Reach {
+    Daemon(Client),
+    Alone { _lock: Lock },
+}
+
+impl Office {
+    /// Reads the configuration, finds the daemon, or takes its place for a while. Without a daemon, what the file declares
+    /// is brought into the database first, as the daemon would.
+    pub(crate) async fn open(file: &Path) -> Result<Self, Failure> {
+        let config = Config::read(file, Secrets::LeftOut)?;
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            match Client::reach(&config.control_socket).await {
+                Ok(client) => {
+                    return Ok(Self {
+                        config,
+                        reach: Reach::Daemon(client),
+                    });
+                }
+                Err(ClientError::NoDaemon { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            run::state_dir(&config)?;
+            match Lock::take(&config.state_dir, COMMAND) {
+                Ok(lock) => return Self::alone(file, config, lock).await,
+                Err(LockError::Held { .. }) if Instant::now() < give_up => {
+                    sleep(BETWEEN_TRIES).await
+                }
+                Err(error) => return Err(OpenError::from(error).into()),
+            }
+        }
+    }
+
+    async fn alone(file: &Path, looked: Config, lock: Lock) -> Result<Self, Failure> {
+        let reach = Reach::Alone { _lock: lock };
+        match Config::read(file, Secrets::Needed) {
+            Ok(config) => {
+                let store = run::store(&config)?;
+                let origin = config.origin();
+                let declared = store.declare(&origin, config.declared.clone());
+                declared.await.map_err(OpenError::from)?;
+                run::give_to_owner(&config)?;
+                Ok(Self { config, reach })
+            }
+            // Good but for secrets that only the daemon can read.
+            Err(mistakes) => {
+                eprintln!(
+                    "{mistakes}\npostern: the accounts of the file were not brought into the database"
+                );
+                Ok(Self {
+                    config: looked,
+                    reach,
+                })
+            }
+        }
+    }
+
+    /// The daemon, where one runs.
+    pub(crate) fn daemon(&self) -> Option<&Client> {
+        match &self.reach {
+            Reach::Daemon(client) => Some(client),
+            Reach::Alone { .. } => None,
+        }
+    }
+
+    /// The daemon, or 69 and what to do.
+    pub(crate) fn need_daemon(&self) -> Result<&Client, Failure> {
+        let words =
+            "the daemon does not run; start it with `systemctl start postern` or `postern run`";
+        self.daemon()
+            .ok_or_else(|| Failure::new(Code::Unavailable, words))
+    }
+
+    /// accounts.db.
+    pub(crate) fn store(&self) -> Result<Store, Failure> {
+        let store = run::store(&self.config)?;
+        run::give_to_owner(&self.config)?;
+        Ok(store)
+    }
+
+    /// The tokens, in this process. Exchanges only while no daemon runs.
+    pub(crate) fn tokens(&self) -> Result<Tokens, Failure> {
+        let options = TokensOptions {
+            ca_file: self.config.token_ca_file.clone(),
+        };
+        Ok(Tokens::new(self.store()?, options)?)
+    }
+
+    /// spool.db, as a guest; before the daemon's first start it is made.
+    pub(crate) fn spool(&self) -> Result<Spool, Failure> {
+        let dir = &self.config.state_dir;
+        let first = self.daemon().is_none() && !dir.join("spool.db").exists();
+        let spool = if first {
+            Spool::open(dir)?
+        } else {
+            Spool::open_beside(dir)?
+        };
+        run::give_to_owner(&self.config)?;
+        Ok(spool)
+    }
+
+    /// Tells a running daemon that a token config has changed.
+    pub(crate) async fn tell_changed(&self, config: &str) -> Result<(), Failure> {
+        if let Some(client) = self.daemon() {
+            client
+                .ask(&Question::TokensChanged {
+                    config: config.to_owned(),
+                })
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// The daemon, for those who may ask it but not read the configuration: the socket is then where the package has it.
+pub(crate) async fn doorbell(file: &Path) -> Result<Option<Client>, Failure> {
+    let unreadable = std::fs::File::open(file)
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
+    let socket = if unreadable {
+        crate::config::CONTROL_SOCKET.into()
+    } else {
+        Config::read(file, Secrets::LeftOut)?.control_socket
+    };
+    match Client::reach(&socket).await {
+        Ok(client) => Ok(Some(client)),
+        Err(ClientError::NoDaemon { .. }) if !unreadable => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

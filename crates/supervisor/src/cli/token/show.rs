@@ -1,0 +1,189 @@
+//! What is shown of token configs and provider templates; never a secret.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use provider_template::{Entry, Flow, Library};
+use serde_json::json;
+use token_store::TokenStatus;
+use token_store::state::State;
+
+use super::named;
+use crate::cli::exit::Failure;
+use crate::cli::office::Office;
+use crate::cli::table;
+use crate::config::{Config, Secrets};
+use crate::run::status::clock;
+
+pub(super) fn list(office: &Office, json: bool) -> Result<(), Failure> {
+    let statuses = office.store()?.token_statuses()?;
+    if json {
+        return table::json(&statuses);
+    }
+    let rows: Vec<[String; 5]> = statuses
+        .iter()
+        .map(|status| {
+            let name = status.config.clone();
+            [
+                name,
+                state(status),
+                status.token.clone(),
+                status.refresh_token.clone(),
+                status.used_by.join(", "),
+            ]
+        })
+        .collect();
+    table::print(
+        ["NAME", "STATE", "ACCESS TOKEN", "REFRESH TOKEN", "USED BY"],
+        &rows,
+    )
+}
+
+/// A token's state in words.
+fn state(status: &TokenStatus) -> String {
+    let words = match status.state {
+        _ if !status.valid => "switched off",
+        State::NeedsConsent => "needs consent",
+        State::Ready => "ready",
+        State::Broken => "broken",
+    };
+    words.to_owned()
+}
+
+pub(super) fn show(office: &Office, name: &str, json: bool) -> Result<(), Failure> {
+    let store = office.store()?;
+    let config = named(&store, name)?;
+    let status = store
+        .token_statuses()?
+        .into_iter()
+        .find(|status| status.config == name);
+    let entry = &config.entry.config;
+    if json {
+        return table::json(&json!({
+            "name": name,
+            "template": config.template,
+            "declared_in": config.declared_in,
+            "client_id": entry.client_id,
+            "has_client_secret": !entry.client_secret.is_empty(),
+            "scope": entry.scope,
+            "status": status,
+        }));
+    }
+    let secret = if entry.client_secret.is_empty() {
+        "none"
+    } else {
+        "*** (set)"
+    };
+    let mut lines = vec![
+        ("name", name.to_owned()),
+        (
+            "template",
+            config.template.clone().unwrap_or_else(|| "none".to_owned()),
+        ),
+        (
+            "declared in",
+            config
+                .declared_in
+                .clone()
+                .unwrap_or_else(|| "nowhere: made by command line or page".to_owned()),
+        ),
+        ("client ID", entry.client_id.clone()),
+        ("client secret", secret.to_owned()),
+        ("scope", entry.scope.clone()),
+    ];
+    lines.extend(endpoints(&config.entry));
+    if let Some(status) = &status {
+        lines.push(("flow", status.flow.clone()));
+        lines.push(("state", state(status)));
+        lines.push(("access token", status.token.clone()));
+        lines.push(("refresh token", status.refresh_token.clone()));
+        lines.push(("refreshes", status.refreshes.to_string()));
+        lines.push(("used by", status.used_by.join(", ")));
+        if let Some(failure) = &status.failure {
+            lines.push((
+                "last failure",
+                format!("{}: {}", clock(failure.at), failure.words),
+            ));
+            lines.push(("what to do", failure.advice.clone()));
+        }
+    }
+    for (key, value) in lines {
+        table::line(&format!(
+            "{:<15}{}",
+            format!("{key}:"),
+            table::one_line(&value)
+        ))?;
+    }
+    Ok(())
+}
+
+fn endpoints(entry: &Entry) -> Vec<(&'static str, String)> {
+    let requests = &entry.config.requests;
+    let token = match entry.config.flow {
+        Flow::AuthorizationCode => &requests.token_by_authorization_code,
+        Flow::ClientCredentials => &requests.token_by_client_credentials,
+    };
+    let authorize = requests
+        .authorization_code
+        .as_ref()
+        .map(|request| ("authorize", request.url.clone()));
+    let token = token.as_ref().map(|request| ("token", request.url.clone()));
+    let discovery = entry
+        .config
+        .postern
+        .discovery
+        .clone()
+        .map(|issuer| ("discovery", issuer));
+    authorize
+        .into_iter()
+        .chain(token)
+        .chain(discovery)
+        .filter(|(_, url)| !url.is_empty())
+        .collect()
+}
+
+pub(super) fn templates(file: &Path, json: bool) -> Result<(), Failure> {
+    // Templates are of use before there is a configuration; only their folder would come from it.
+    let library = match Config::read(file, Secrets::LeftOut) {
+        Ok(config) => config.library,
+        Err(_) => Arc::new(Library::load(None)),
+    };
+    for problem in &library.problems {
+        eprintln!(
+            "{}:{}:{}: {}",
+            problem.file.display(),
+            problem.line,
+            problem.column,
+            problem.why
+        );
+    }
+    let asks = |entry: &Entry| {
+        entry
+            .config
+            .postern
+            .variables
+            .iter()
+            .map(|variable| variable.name.clone())
+            .collect::<Vec<_>>()
+    };
+    if json {
+        let list: Vec<_> = library
+            .templates
+            .iter()
+            .map(|entry| json!({"name": entry.name, "title": entry.config.postern.title, "notes": entry.config.postern.notes, "variables": asks(entry)}))
+            .collect();
+        return table::json(&list);
+    }
+    let rows: Vec<[String; 3]> = library
+        .templates
+        .iter()
+        .map(|entry| {
+            [
+                entry.name.clone(),
+                asks(entry).join(", "),
+                entry.config.postern.title.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    table::print(["TEMPLATE", "VARIABLES", "FOR"], &rows)
+}

@@ -1,0 +1,146 @@
+//! `relays`: one remote submission service to send through each.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use provider_template::Tls;
+use token_store::accounts::Relay;
+
+use super::accounts::{Known, Names, Ports, endpoint, sign_in, user};
+use super::mistake::Place;
+use super::reader::{Field, Section};
+
+/// RFC 8314 and RFC 6409.
+const SUBMISSION: Ports = Ports {
+    implicit: 465,
+    starttls: 587,
+    plain: 25,
+    usual: Tls::Starttls,
+};
+/// What Microsoft 365 grants, the least of the known providers.
+const CONNECTIONS: u32 = 3;
+const KEEP_TRYING: Duration = Duration::from_secs(5 * 86_400);
+const SECOND: Duration = Duration::from_secs(1);
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
+
+/// Reads every relay.
+pub(super) fn read(root: &Section<'_>, known: &Known<'_>, origin: &str) -> Vec<Relay> {
+    let Some(field) = root.get("relays") else {
+        return Vec::new();
+    };
+    let mut names = Names::default();
+    let mut claims = Claims::default();
+    let items = field
+        .list("a list of relays, each beginning with `- name: ...`")
+        .unwrap_or_default();
+    items
+        .iter()
+        .filter_map(|item| relay(item, known, &mut names, &mut claims, origin))
+        .collect()
+}
+
+fn relay(
+    item: &Field<'_>,
+    known: &Known<'_>,
+    names: &mut Names,
+    claims: &mut Claims,
+    origin: &str,
+) -> Option<Relay> {
+    let section = item.section("keys such as `name: support`")?;
+    let name = names.read(&section, "relay");
+    let user = user(&section);
+    let sign_in = sign_in(&section, known);
+    let (entry, mistaken) = sign_in
+        .as_ref()
+        .map_or((None, true), |s| (s.entry, s.mistaken));
+    let postern = entry.map(|entry| &entry.config.postern);
+    let endpoint = endpoint(
+        &section,
+        postern.and_then(|p| p.smtp.as_ref()),
+        &SUBMISSION,
+        mistaken,
+    );
+    let senders = section
+        .require(
+            "senders",
+            "the envelope senders it serves, such as [support@example.com, \"@example.org\"]",
+        )
+        .and_then(|field| claims.read(&field));
+    let limits = postern.map(|p| p.limits.clone()).unwrap_or_default();
+    let connections = section.get("connections").map_or(
+        Some(u64::from(limits.smtp_connections.unwrap_or(CONNECTIONS))),
+        |field| field.number(1..=100),
+    );
+    let rate = section
+        .get("rate")
+        .map_or(Some(limits.smtp_rate), |field| field.rate().map(Some));
+    let keep_trying = section
+        .get("keep_trying")
+        .map_or(Some(KEEP_TRYING), |field| field.duration(SECOND..=MONTH));
+    let paused = section
+        .get("paused")
+        .map_or(Some(false), |field| field.switch());
+    section.finish();
+    let (sign_in, endpoint) = (sign_in?, endpoint?);
+    Some(Relay {
+        name: name?,
+        host: endpoint.host,
+        port: endpoint.port,
+        tls: endpoint.tls,
+        tls_ca_file: endpoint.ca_file,
+        user: user?,
+        auth: sign_in.auth,
+        sasl: sign_in.sasl,
+        senders: senders?,
+        connections: usize::try_from(connections?).ok()?,
+        rate: rate?,
+        keep_trying: keep_trying?,
+        no_initial_response: postern.is_some_and(|p| p.quirks.smtp_no_initial_response),
+        paused: paused?,
+        declared_in: Some(origin.to_owned()),
+    })
+}
+
+/// Which sender was claimed where; two relays cannot serve one.
+#[derive(Default)]
+struct Claims(BTreeMap<String, Place>);
+
+impl Claims {
+    fn read(&mut self, field: &Field<'_>) -> Option<Vec<String>> {
+        let expected =
+            "a list such as [support@example.com, \"@example.org\"], or [\"*\"] for every sender";
+        let items = field.list(expected)?;
+        if items.is_empty() {
+            field.expected(expected);
+            return None;
+        }
+        let mut senders = Vec::new();
+        for item in items {
+            let expected = "an address, @DOMAIN or \"*\"";
+            let Some(sender) = item.text(expected) else {
+                continue;
+            };
+            if !is_sender(sender) {
+                item.expected(expected);
+                continue;
+            }
+            if let Some(first) = self.0.get(&sender.to_lowercase()) {
+                item.mistake(format!(
+                    "the sender \"{sender}\" is claimed on line {} already",
+                    first.line
+                ));
+                continue;
+            }
+            self.0.insert(sender.to_lowercase(), item.at());
+            senders.push(sender.to_owned());
+        }
+        Some(senders)
+    }
+}
+
+fn is_sender(text: &str) -> bool {
+    let Some((_, domain)) = text.rsplit_once('@') else {
+        return text == "*";
+    };
+    !domain.is_empty() && !text.contains(char::is_whitespace) && !text.contains(['<', '>', ','])
+}

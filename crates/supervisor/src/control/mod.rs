@@ -1,0 +1,142 @@
+//! The control socket: one JSON line asks, one JSON line answers.
+//!
+//! root and the daemon's own user may ask everything; whoever else reaches the socket, by its group, may see the status
+//! and fetch an access token.
+
+mod client;
+mod server;
+
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use client::{Client, ClientError};
+pub(crate) use server::{Listener, serve};
+
+/// Longest question; a command names at most some thousand messages.
+const LONGEST_QUESTION: usize = 1 << 20;
+
+/// What a command asks of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Question {
+    /// The report of `postern status`.
+    Status,
+    /// A usable access token.
+    Access { config: String },
+    /// Refresh now.
+    Refresh { config: String },
+    /// The redirect of a consent that this command began.
+    Complete {
+        session: String,
+        state: Option<String>,
+        code: Option<String>,
+        error: Option<String>,
+        error_description: Option<String>,
+    },
+    /// A command changed a token config in the database.
+    TokensChanged { config: String },
+    /// Fetch a mailbox now.
+    Fetch { mailbox: String },
+    /// Make messages due now; None: all.
+    Retry { messages: Option<Vec<i64>> },
+    /// Drop messages.
+    Delete { messages: Vec<i64> },
+    /// Read the configuration again.
+    Reload,
+}
+
+/// What the daemon answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Answer {
+    /// Done; what was asked for.
+    Done(serde_json::Value),
+    /// Not done.
+    Failed(Failure),
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) kind: FailureKind,
+    pub(crate) words: String,
+}
+
+/// What the asking command does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FailureKind {
+    /// The question itself was wrong: a name that doesn't exist.
+    Unknown,
+    /// Later.
+    Temporary,
+    /// A person must consent.
+    Consent,
+    /// The configuration must be mended.
+    Configuration,
+    /// The asking user may not.
+    Forbidden,
+    /// The daemon failed.
+    Internal,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: FailureKind, words: impl Into<String>) -> Self {
+        Self {
+            kind,
+            words: words.into(),
+        }
+    }
+}
+
+impl From<token_store::TokenError> for Failure {
+    fn from(error: token_store::TokenError) -> Self {
+        use token_store::TokenError;
+        let kind = match &error {
+            TokenError::NeedsConsent { .. } => FailureKind::Consent,
+            TokenError::Broken { .. } => FailureKind::Configuration,
+            TokenError::Later { .. } => FailureKind::Temporary,
+            TokenError::Unknown(_) => FailureKind::Unknown,
+            TokenError::Store(_) => FailureKind::Internal,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<token_store::ConsentError> for Failure {
+    fn from(error: token_store::ConsentError) -> Self {
+        use token_store::ConsentError;
+        let kind = match &error {
+            ConsentError::Stale => FailureKind::Unknown,
+            ConsentError::Refused { .. } => FailureKind::Consent,
+            ConsentError::Later(_) => FailureKind::Temporary,
+            ConsentError::Store(_) => FailureKind::Internal,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    /// root, or the daemon's own user.
+    Master,
+    /// Somebody whom the socket's group let in.
+    Guest,
+}
+
+impl Peer {
+    fn of(uid: u32, own: u32) -> Self {
+        if uid == 0 || uid == own {
+            Self::Master
+        } else {
+            Self::Guest
+        }
+    }
+
+    fn may(self, question: &Question) -> bool {
+        self == Self::Master || matches!(question, Question::Status | Question::Access { .. })
+    }
+}

@@ -1,0 +1,17 @@
+//! `postern`: the daemon and its command line.
+
+mod cli;
+mod config;
+mod control;
+#[cfg(feature = "demo")]
+mod demo;
+mod run;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::parse() {
+        Ok(command) => cli::carry_out(command),
+        Err(code) => code,
+    }
+}

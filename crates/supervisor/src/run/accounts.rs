@@ -1,0 +1,256 @@
+//! One task per mailbox and relay; a reload starts, drains and restarts them without touching the others.
+//!
+//! A single task owns the list of what runs. Everybody else sends it a wanted list and waits for the words of what was done.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sender::Routes;
+use spool::Spool;
+use token_store::accounts::{Board, Condition, Kind, Relay};
+use token_store::{Store, StoreError, Tokens};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::alive::Alive;
+use super::plan::{Account, Id, Plan, plan, show};
+use super::pokes::Pokes;
+use super::supervise::supervise;
+
+/// What every account's task works with.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) spool: Spool,
+    pub(crate) tokens: Tokens,
+    pub(crate) board: Board,
+    pub(crate) alive: Alive,
+}
+
+/// A wanted list, and where to say what was done.
+pub(crate) struct Change {
+    pub(crate) accounts: Vec<Account>,
+    pub(crate) done: oneshot::Sender<Vec<String>>,
+}
+
+/// The accounts of a database, in the order in which they start.
+pub(crate) fn of_store(store: &Store) -> Result<Vec<Account>, StoreError> {
+    let mailboxes = store.mailboxes()?.into_iter().map(Account::Mailbox);
+    let relays = store.relays()?.into_iter().map(Account::Relay);
+    Ok(mailboxes.chain(relays).collect())
+}
+
+/// Which relay serves whom.
+pub(crate) fn routes(accounts: &[Account]) -> Result<Routes, String> {
+    let relays: Vec<Relay> = accounts
+        .iter()
+        .filter_map(|account| match account {
+            Account::Relay(relay) => Some(relay.clone()),
+            Account::Mailbox(_) => None,
+        })
+        .collect();
+    Routes::new(&relays)
+}
+
+/// An account's task, and what follows when it has ended.
+struct Running {
+    account: Account,
+    stop: CancellationToken,
+    /// Set while the old task drains: the new settings start when it is gone, for one mailbox has one session.
+    next: Option<Account>,
+}
+
+/// Owns the tasks; see [`Accounts::run`].
+pub(crate) struct Accounts {
+    shared: Shared,
+    pokes: Pokes,
+    running: BTreeMap<Id, Running>,
+    tasks: JoinSet<Id>,
+    shutdown: CancellationToken,
+}
+
+impl Accounts {
+    pub(crate) fn new(shared: Shared, pokes: Pokes, shutdown: CancellationToken) -> Self {
+        Self {
+            shared,
+            pokes,
+            running: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            shutdown,
+        }
+    }
+
+    /// Starts the first list, then follows changes until shutdown, and returns when every account has drained.
+    pub(crate) async fn run(mut self, first: Vec<Account>, mut changes: mpsc::Receiver<Change>) {
+        self.carry_out(plan(&BTreeMap::new(), first));
+        let shutdown = self.shutdown.clone();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                Some(change) = changes.recv() => {
+                    let current = self.running.values().map(Running::wanted).map(|a| (a.id(), a.clone())).collect();
+                    let plan = plan(&current, change.accounts);
+                    let words = plan.words();
+                    self.carry_out(plan);
+                    let _ = change.done.send(words);
+                }
+                Some(ended) = self.tasks.join_next() => self.ended(ended.ok()),
+            }
+        }
+        // Each account's stop is a child of shutdown, so all of them are draining already.
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    fn carry_out(&mut self, plan: Plan) {
+        for id in &plan.drain {
+            self.stop(id, None);
+        }
+        for account in plan.restart {
+            let id = account.id();
+            self.stop(&id, Some(account));
+        }
+        for account in plan.start {
+            let id = account.id();
+            match self.running.get_mut(&id) {
+                // It was removed and has come back before its task was gone.
+                Some(running) => running.next = Some(account),
+                None => self.start(account),
+            }
+        }
+    }
+
+    fn stop(&mut self, id: &Id, next: Option<Account>) {
+        if let Some(running) = self.running.get_mut(id) {
+            running.stop.cancel();
+            running.next = next;
+        }
+    }
+
+    fn start(&mut self, account: Account) {
+        let id = account.id();
+        let stop = self.shutdown.child_token();
+        let poke = self.pokes.enter(&account);
+        let work = keep_running(account.clone(), self.shared.clone(), poke, stop.clone());
+        let name = id.clone();
+        self.tasks.spawn(async move {
+            work.await;
+            name
+        });
+        self.running.insert(
+            id,
+            Running {
+                account,
+                stop,
+                next: None,
+            },
+        );
+    }
+
+    fn ended(&mut self, id: Option<Id>) {
+        // An account's own panic is caught further in; none is expected here.
+        let Some(id) = id else { return };
+        let Some(running) = self.running.remove(&id) else {
+            return;
+        };
+        self.pokes.leave(&id);
+        match running.next {
+            Some(next) => self.start(next),
+            None => self.shared.board.remove(id.0, &id.1),
+        }
+    }
+}
+
+impl Running {
+    /// What this account is, or is about to be.
+    fn wanted(&self) -> &Account {
+        self.next.as_ref().unwrap_or(&self.account)
+    }
+}
+
+/// One account until it is told to stop; panics end here and become a pause.
+async fn keep_running(
+    account: Account,
+    shared: Shared,
+    poke: Arc<Notify>,
+    stop: CancellationToken,
+) {
+    let id = account.id();
+    let _alive = shared.alive.enter(show(&id));
+    if account.paused() {
+        shared.board.set(id.0, &id.1, Condition::Paused);
+        stop.cancelled().await;
+        return;
+    }
+    shared.board.set(id.0, &id.1, Condition::Starting);
+    let (board, told) = (shared.board.clone(), id.clone());
+    let make = {
+        let stop = stop.clone();
+        move || work(account.clone(), shared.clone(), poke.clone(), stop.clone())
+    };
+    supervise(stop, make, |why, pause| tell(&board, &told, why, pause)).await;
+    board.set(id.0, &id.1, Condition::Stopped);
+}
+
+async fn work(account: Account, shared: Shared, poke: Arc<Notify>, stop: CancellationToken) {
+    let Shared {
+        spool,
+        tokens,
+        board,
+        ..
+    } = shared;
+    match account {
+        Account::Mailbox(mailbox) => {
+            fetcher::run(
+                mailbox,
+                fetcher::Parts {
+                    spool,
+                    tokens,
+                    board,
+                    poke,
+                },
+                stop,
+            )
+            .await
+        }
+        Account::Relay(relay) => {
+            sender::relay(
+                relay,
+                sender::Parts {
+                    spool,
+                    tokens,
+                    board,
+                    poke,
+                },
+                stop,
+            )
+            .await
+        }
+    }
+}
+
+fn tell(board: &Board, id: &Id, why: &str, pause: Duration) {
+    let until = jiff::Timestamp::now()
+        .as_second()
+        .saturating_add(i64::try_from(pause.as_secs()).unwrap_or(i64::MAX));
+    let words = format!("{why}; this is a defect of Postern, please report it");
+    tracing::error!(
+        account = show(id),
+        "{words}; it starts again in {} s",
+        pause.as_secs()
+    );
+    board.set(id.0, &id.1, Condition::Waiting { why: words, until });
+}
+
+/// `2 mailboxes, 1 relay`.
+pub(crate) fn summary(accounts: &[Account]) -> String {
+    let count = |kind| accounts.iter().filter(|a| a.id().0 == kind).count();
+    let mailboxes = match count(Kind::Mailbox) {
+        1 => "1 mailbox".to_owned(),
+        count => format!("{count} mailboxes"),
+    };
+    match count(Kind::Relay) {
+        1 => format!("{mailboxes}, 1 relay"),
+        count => format!("{mailboxes}, {count} relays"),
+    }
+}

@@ -1,0 +1,102 @@
+//! Everything that listens, bound before anything runs.
+
+use std::io::Error;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use provider_template::Library;
+use sender::{Listen, Submission};
+
+use super::StartError;
+use crate::config::{Config, Web};
+use crate::control;
+
+/// The bound listeners.
+pub(super) struct Doors {
+    pub(super) submission: Vec<(sender::Listener, Submission)>,
+    pub(super) web: Option<web_admin::Listener>,
+    pub(super) control: control::Listener,
+    public_url: Option<String>,
+}
+
+/// What the admin page is told of the configuration.
+pub(super) struct Page {
+    pub(super) public_url: String,
+    pub(super) redirect_path: String,
+    pub(super) library: Arc<Library>,
+}
+
+impl Doors {
+    pub(super) async fn bind(config: &Config) -> Result<Self, StartError> {
+        let mut submission = Vec::new();
+        for rules in &config.submission {
+            let listener = sender::Listener::bind(&rules.listen).await;
+            let listener = listener.map_err(|e| refused("submission", &rules.listen, e))?;
+            submission.push((listener, rules.clone()));
+        }
+        let (mut web, mut public_url) = (None, None);
+        if let Some(section) = &config.web {
+            let (listener, url) = bind_page(section)
+                .await
+                .map_err(|e| refused("the admin page", &section.listen, e))?;
+            (web, public_url) = (Some(listener), Some(url));
+        }
+        let path = &config.control_socket;
+        let control = control::Listener::bind(path)
+            .map_err(|e| refused("the control socket", &Listen::Unix(path.clone()), e))?;
+        Ok(Self {
+            submission,
+            web,
+            control,
+            public_url,
+        })
+    }
+
+    /// What the page is told, where there is one.
+    pub(super) fn page_parts(&self, config: &Config) -> Option<Page> {
+        Some(Page {
+            public_url: self.public_url.clone()?,
+            redirect_path: config.web.as_ref()?.redirect_path.clone(),
+            library: config.library.clone(),
+        })
+    }
+
+    /// The TCP addresses as bound: port 0 is a real one here.
+    pub(super) fn submission_addresses(&self) -> Vec<SocketAddr> {
+        let tcp = |listener: &sender::Listener| match listener {
+            sender::Listener::Tcp(listener) => listener.local_addr().ok(),
+            sender::Listener::Unix(_) => None,
+        };
+        let listeners = self.submission.iter().map(|(listener, _)| listener);
+        listeners.filter_map(tcp).collect()
+    }
+}
+
+/// The page's listener and its address for browsers.
+async fn bind_page(section: &Web) -> std::io::Result<(web_admin::Listener, String)> {
+    let configured = section.public_url.clone();
+    match sender::Listener::bind(&section.listen).await? {
+        sender::Listener::Tcp(listener) => {
+            let own = format!("http://{}", listener.local_addr()?);
+            let url = configured.unwrap_or(own);
+            Ok((web_admin::Listener::Tcp(listener), url))
+        }
+        // The configuration asks for public_url beside a Unix socket.
+        sender::Listener::Unix(listener) => {
+            let url = configured.unwrap_or_default();
+            Ok((web_admin::Listener::Unix(listener), url))
+        }
+    }
+}
+
+fn refused(what: &'static str, listen: &Listen, source: Error) -> StartError {
+    let address = match listen {
+        Listen::Tcp(address) => address.to_string(),
+        Listen::Unix(path) => path.display().to_string(),
+    };
+    StartError::Bind {
+        what,
+        address,
+        source,
+    }
+}

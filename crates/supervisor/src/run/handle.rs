@@ -1,0 +1,253 @@
+//! What signals, commands and pages may ask of the running daemon.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sender::Routes;
+use spool::Spool;
+use token_store::accounts::{Board, Kind};
+use token_store::{StoreError, Tokens};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::accounts::{Accounts, Change, Shared, of_store, routes};
+use super::alive::Alive;
+use super::doors::Page;
+use super::plan::Account;
+use super::pokes::Pokes;
+use super::status::{self, Report};
+use crate::config::{Config, Mistakes, Secrets};
+
+/// The running daemon, as seen from its doors. Clone shares.
+#[derive(Clone)]
+pub(crate) struct Handle(Arc<Inner>);
+
+struct Inner {
+    tokens: Tokens,
+    spool: Spool,
+    board: Board,
+    pokes: Pokes,
+    routes: watch::Sender<Arc<Routes>>,
+    changes: mpsc::Sender<Change>,
+    config: Mutex<Config>,
+    reloading: AtomicBool,
+    since: i64,
+}
+
+/// Why a reload changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReloadError {
+    #[error("{0}\nnothing was changed")]
+    Mistakes(#[from] Mistakes),
+    #[error("nothing was changed: {0}")]
+    Routes(String),
+    #[error("nothing was changed: {0}")]
+    Store(#[from] StoreError),
+    #[error("nothing was changed: another reload is under way")]
+    Busy,
+    #[error("nothing was changed: the daemon is shutting down")]
+    Stopping,
+}
+
+/// The parts of a [`Handle`].
+pub(super) struct Parts {
+    pub(super) tokens: Tokens,
+    pub(super) spool: Spool,
+    pub(super) board: Board,
+    pub(super) pokes: Pokes,
+    pub(super) routes: watch::Sender<Arc<Routes>>,
+    pub(super) changes: mpsc::Sender<Change>,
+    pub(super) config: Config,
+}
+
+impl Handle {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts {
+            tokens,
+            spool,
+            board,
+            pokes,
+            routes,
+            changes,
+            config,
+        } = parts;
+        let (config, since) = (Mutex::new(config), jiff::Timestamp::now().as_second());
+        let reloading = AtomicBool::new(false);
+        Self(Arc::new(Inner {
+            tokens,
+            spool,
+            board,
+            pokes,
+            routes,
+            changes,
+            config,
+            reloading,
+            since,
+        }))
+    }
+
+    /// The room of the accounts, which this handle then pokes.
+    pub(super) fn accounts(&self, alive: Alive, shutdown: CancellationToken) -> Accounts {
+        let shared = Shared {
+            spool: self.0.spool.clone(),
+            tokens: self.0.tokens.clone(),
+            board: self.0.board.clone(),
+            alive,
+        };
+        Accounts::new(shared, self.0.pokes.clone(), shutdown)
+    }
+
+    /// What the admin page works with.
+    pub(super) fn page(&self, page: Page) -> web_admin::Parts {
+        web_admin::Parts {
+            tokens: self.0.tokens.clone(),
+            spool: self.0.spool.clone(),
+            board: self.0.board.clone(),
+            library: page.library,
+            public_url: page.public_url,
+            redirect_path: page.redirect_path,
+            gateway: Arc::new(self.clone()),
+        }
+    }
+
+    /// The tokens.
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.0.tokens
+    }
+
+    /// Messages in flight.
+    pub(crate) fn spool(&self) -> &Spool {
+        &self.0.spool
+    }
+
+    /// Fetch a mailbox now; false when there is none of that name.
+    pub(crate) fn fetch_now(&self, mailbox: &str) -> bool {
+        self.0.pokes.poke(&(Kind::Mailbox, mailbox.to_owned()))
+    }
+
+    /// A token config changed: accounts that waited for it go on.
+    pub(crate) fn tokens_changed(&self, config: &str) {
+        self.0.pokes.poke_users_of(config);
+    }
+
+    /// The report of `postern status`.
+    pub(crate) fn status(&self) -> anyhow::Result<Report> {
+        let mut report = status::report(
+            self.0.tokens.store(),
+            Some(&self.0.spool),
+            Some(&self.0.board),
+        )?;
+        report.process = Some(std::process::id());
+        report.since = Some(self.0.since);
+        Ok(report)
+    }
+
+    /// Reads the configuration file again and follows it; with a mistake in it nothing changes. In words, what was done.
+    pub(crate) async fn reload_file(&self) -> Result<Vec<String>, ReloadError> {
+        let file = self.with_config(|config| config.file.clone());
+        let config = Config::read(&file, Secrets::Needed)?;
+        self.reload(config).await
+    }
+
+    /// Follows a configuration: new accounts start, removed ones drain, changed ones restart, the others are not touched.
+    pub(crate) async fn reload(&self, config: Config) -> Result<Vec<String>, ReloadError> {
+        if self.0.reloading.swap(true, Ordering::AcqRel) {
+            return Err(ReloadError::Busy);
+        }
+        let done = self.follow(config).await;
+        for line in done.iter().flatten() {
+            tracing::info!("reload: {line}");
+        }
+        self.0.reloading.store(false, Ordering::Release);
+        done
+    }
+
+    async fn follow(&self, new: Config) -> Result<Vec<String>, ReloadError> {
+        let store = self.0.tokens.store();
+        let origin = new.origin();
+        // Looked at before anything is written: afterwards there would be no way back.
+        let mut future = of_store(store)?;
+        future.retain(|account| declared_in(account) != Some(origin.as_str()));
+        future.extend(new.declared.relays.iter().cloned().map(Account::Relay));
+        routes(&future).map_err(ReloadError::Routes)?;
+
+        store.declare(&origin, new.declared.clone()).await?;
+        let accounts = of_store(store)?;
+        let table = routes(&accounts).map_err(ReloadError::Routes)?;
+        let (done, words) = oneshot::channel();
+        self.0
+            .changes
+            .send(Change { accounts, done })
+            .await
+            .map_err(|_| ReloadError::Stopping)?;
+        let mut words = words.await.map_err(|_| ReloadError::Stopping)?;
+        self.0.routes.send_replace(Arc::new(table));
+        let (fixed, changed) = self.with_config(|old| {
+            let found = (needs_restart(old, &new), changed_token_configs(old, &new));
+            // Sections that only a restart can change stay as they run, so that the next reload tells of them again.
+            old.declared = new.declared.clone();
+            found
+        });
+        for config in changed {
+            self.tokens_changed(&config);
+            words.push(format!("token config {config} has changed"));
+        }
+        words.extend(fixed);
+        if words.is_empty() {
+            words.push("nothing has changed".to_owned());
+        }
+        Ok(words)
+    }
+
+    fn with_config<T>(&self, work: impl FnOnce(&mut Config) -> T) -> T {
+        work(&mut self.0.config.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn declared_in(account: &Account) -> Option<&str> {
+    match account {
+        Account::Mailbox(mailbox) => mailbox.declared_in.as_deref(),
+        Account::Relay(relay) => relay.declared_in.as_deref(),
+    }
+}
+
+/// Names of token configs that are new or differ.
+fn changed_token_configs(old: &Config, new: &Config) -> Vec<String> {
+    let known = &old.declared.token_configs;
+    let differs = |entry: &provider_template::Entry| known.iter().all(|(_, other)| other != entry);
+    new.declared
+        .token_configs
+        .iter()
+        .filter(|(_, entry)| differs(entry))
+        .map(|(_, entry)| entry.name.clone())
+        .collect()
+}
+
+/// What differs and takes a restart, in words.
+fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
+    let keys = [
+        ("state_dir", old.state_dir != new.state_dir),
+        ("key", old.key != new.key),
+        ("control_socket", old.control_socket != new.control_socket),
+        ("log", old.log != new.log),
+        ("web", old.web != new.web),
+        ("submission", old.submission != new.submission),
+        ("token_ca_file", old.token_ca_file != new.token_ca_file),
+    ];
+    let words =
+        |key: &str| format!("{key} has changed in the file; that takes effect at the next restart");
+    keys.iter()
+        .filter(|(_, differs)| *differs)
+        .map(|(key, _)| words(key))
+        .collect()
+}
+
+impl web_admin::Gateway for Handle {
+    fn fetch_now(&self, mailbox: &str) -> bool {
+        Handle::fetch_now(self, mailbox)
+    }
+
+    fn tokens_changed(&self, config: &str) {
+        Handle::tokens_changed(self, config);
+    }
+}

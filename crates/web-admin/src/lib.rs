@@ -1,0 +1,120 @@
+//! The admin page: what an administrator sees of Postern in a browser, and the OAuth 2.0 callback.
+//!
+//! The flow of one request, in file order:
+//!
+//! 1. `server` accepts a connection within its cap and deadlines and hands each request to the door.
+//! 2. `door` takes the public path prefix off, checks the `Host` header, and runs the handler as a task of its
+//!    own: a panic becomes a page, and a browser that goes away does not cut a token request short. On the way
+//!    out it puts the security headers on every answer.
+//! 3. `routes` is the one list of what there is and who may see it. A page that needs an administrator takes
+//!    `session::SignedIn`; one that changes something takes `session::Posted`, which cannot be had without a
+//!    session, a same-origin request and the session's CSRF token.
+//! 4. `pages` reads the store, the spool and the board, and fills a template of `templates/`.
+//!
+//! What must hold:
+//!
+//! - No secret reaches HTML: pages are filled from `TokenStatus`, `Mailbox` and `Relay`, and a client secret that
+//!   was typed is never written back.
+//! - Everything shown is escaped by the template engine; there is no script at all, and the policy forbids it.
+//! - Everything that changes something is audited with the administrator's name.
+//! - Every link starts with the path of `public_url`; requests are taken with and without that prefix, since a
+//!   reverse proxy may strip it or not.
+//!
+//! The supervisor calls [`serve`] with a listener it has bound and fills [`Gateway`] with what the pages ask of
+//! the daemon.
+
+mod address;
+mod door;
+mod error;
+mod flash;
+mod pages;
+mod routes;
+mod server;
+mod session;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::sync::Arc;
+
+use spool::Spool;
+use token_store::{Tokens, accounts::Board};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::sync::CancellationToken;
+
+use address::Address;
+use flash::Flashes;
+
+/// What the pages work with.
+#[derive(Clone)]
+pub struct Parts {
+    /// Tokens, and through them the store.
+    pub tokens: Tokens,
+    /// Messages in flight, for the counts.
+    pub spool: Spool,
+    /// How each account fares at this moment.
+    pub board: Board,
+    /// The provider templates a token config can be made from.
+    pub library: Arc<provider_template::Library>,
+    /// What browsers see, path part included, without a slash at the end.
+    pub public_url: String,
+    /// Appended to `public_url` it is the redirect URI; `/oauth2/callback` unless an old registration needs another.
+    pub redirect_path: String,
+    /// What the page asks of the daemon.
+    pub gateway: Arc<dyn Gateway>,
+}
+
+/// What the page asks of the daemon.
+pub trait Gateway: Send + Sync {
+    /// Fetches a mailbox now; false when there is none of that name.
+    fn fetch_now(&self, mailbox: &str) -> bool;
+    /// A token config or its token changed: accounts that waited for it go on.
+    fn tokens_changed(&self, config: &str);
+}
+
+/// Where the page is served; bound by the caller.
+#[derive(Debug)]
+pub enum Listener {
+    /// A TCP port, usually of loopback behind a reverse proxy.
+    Tcp(TcpListener),
+    /// A Unix socket.
+    Unix(UnixListener),
+}
+
+/// What every handler has at hand; shared.
+pub(crate) struct Inner {
+    pub(crate) parts: Parts,
+    pub(crate) address: Address,
+    pub(crate) flashes: Flashes,
+    /// The style sheet's link.
+    pub(crate) style: String,
+}
+
+/// The handle that handlers get.
+pub(crate) type App = Arc<Inner>;
+
+/// Serves the admin page until shutdown, then lets requests in flight end within a grace time.
+///
+/// Fails at once, with `InvalidInput`, when `public_url` or `redirect_path` cannot be used; a failing `accept` is
+/// logged and tried again.
+pub async fn serve(
+    listener: Listener,
+    parts: Parts,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
+    let app =
+        app(parts).map_err(|why| std::io::Error::new(std::io::ErrorKind::InvalidInput, why))?;
+    server::run(listener, app, shutdown).await;
+    Ok(())
+}
+
+/// Makes the shared handle; says why when the addresses cannot be used.
+fn app(parts: Parts) -> Result<App, address::AddressError> {
+    let address = Address::parse(&parts.public_url, &parts.redirect_path)?;
+    Ok(Arc::new(Inner {
+        parts,
+        address,
+        flashes: Flashes::default(),
+        style: pages::style_link(),
+    }))
+}

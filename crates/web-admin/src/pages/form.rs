@@ -1,0 +1,351 @@
+//! The form of a token config: its fields, what was typed, and which mistakes belong where; pure.
+
+use provider_template::{Endpoints, Entry, Flow, Mistake, Notifications, Order, Secret};
+
+use crate::session::Fields;
+
+/// Names of form fields. They are the names that mistakes carry, so that each finds its field.
+pub(crate) struct Label;
+
+impl Label {
+    /// The token config's name.
+    pub(crate) const NAME: &'static str = "name";
+    const CLIENT_ID: &'static str = "client_id";
+    const CLIENT_SECRET: &'static str = "client_secret";
+    const SCOPE: &'static str = "scope";
+    const AUTHORIZE: &'static str = "endpoints.authorize";
+    const TOKEN: &'static str = "endpoints.token";
+    const DISCOVERY: &'static str = "endpoints.discovery";
+    const VALIDITY: &'static str = "validity";
+    const EXPIRED_TOKEN: &'static str = "notify_expired_token";
+    const EXPIRED_REFRESH_TOKEN: &'static str = "notify_expired_refresh_token";
+}
+
+/// A text field of the form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Field {
+    pub(crate) name: String,
+    pub(crate) label: String,
+    pub(crate) hint: String,
+    pub(crate) value: String,
+    pub(crate) mistake: Option<String>,
+    pub(crate) required: bool,
+    /// Shown as dots, and never written back.
+    pub(crate) secret: bool,
+}
+
+impl Field {
+    fn new(name: impl Into<String>, label: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            label: label.into(),
+            hint: hint.into(),
+            value: String::new(),
+            mistake: None,
+            required: false,
+            secret: false,
+        }
+    }
+
+    fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    /// The ids that describe the input: hint, mistake, both or none.
+    pub(crate) fn described_by(&self) -> String {
+        let hint = (!self.hint.is_empty()).then(|| format!("{}-hint", self.name));
+        let mistake = self
+            .mistake
+            .as_ref()
+            .map(|_| format!("{}-mistake", self.name));
+        hint.into_iter()
+            .chain(mistake)
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+/// A line of the summary above the form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// The field's id; empty when the mistake has no field here.
+    pub(crate) field: String,
+    pub(crate) words: String,
+}
+
+/// The whole form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Form {
+    pub(crate) base: Vec<Field>,
+    pub(crate) advanced: Vec<Field>,
+    /// The advanced part is shown unfolded: something in it is needed, typed or wrong.
+    pub(crate) open: bool,
+    pub(crate) valid: bool,
+    pub(crate) expired_token: bool,
+    pub(crate) expired_refresh_token: bool,
+    /// A person consents, so there are refresh tokens.
+    pub(crate) by_person: bool,
+}
+
+impl Form {
+    /// The form of a template before anything was typed.
+    pub(crate) fn empty(template: &Entry) -> Self {
+        let config = &template.config;
+        let by_person = config.flow == Flow::AuthorizationCode;
+        let secret_hint = if by_person {
+            "Empty only for an app that is registered as a public client."
+        } else {
+            ""
+        };
+        let mut secret = Field::new(Label::CLIENT_SECRET, "Client secret", secret_hint);
+        secret.secret = true;
+        secret.required = !by_person;
+        let scope_hint = if config.scope.is_empty() {
+            "Words with blanks between them."
+        } else {
+            "Words with blanks between them. Left empty, the template's is used."
+        };
+        let mut scope = Field::new(Label::SCOPE, "Access token scope", scope_hint);
+        // A scope with a placeholder is filled in from the variables, so it is left to the template.
+        if !config.scope.contains('{') {
+            scope.value.clone_from(&config.scope);
+        }
+        scope.required = config.scope.is_empty();
+        let name_hint = "Unique. Mailboxes and relays refer to it.";
+        let mut base = vec![
+            Field::new(Label::NAME, "Name", name_hint).required(),
+            Field::new(Label::CLIENT_ID, "Client ID", "").required(),
+            secret,
+        ];
+        base.extend(template.variables().into_iter().map(|variable| {
+            let hint = if variable.asks == variable.name {
+                String::new()
+            } else {
+                variable.asks
+            };
+            Field::new(format!("variables.{}", variable.name), variable.name, hint).required()
+        }));
+        base.push(scope);
+        let notify = config.notifications;
+        Self {
+            base,
+            advanced: endpoints(template),
+            open: wants_endpoints(template),
+            valid: true,
+            expired_token: notify.expired_token,
+            expired_refresh_token: notify.expired_refresh_token,
+            by_person,
+        }
+    }
+
+    /// The form as it was typed.
+    pub(crate) fn typed(template: &Entry, fields: &Fields) -> Self {
+        let mut form = Self::empty(template);
+        for field in form.base.iter_mut().chain(&mut form.advanced) {
+            if !field.secret {
+                fields.text(&field.name).clone_into(&mut field.value);
+            }
+        }
+        form.open |= form.advanced.iter().any(|field| !field.value.is_empty());
+        form.valid = fields.raw(Label::VALIDITY) != "invalid";
+        form.expired_token = fields.ticked(Label::EXPIRED_TOKEN);
+        form.expired_refresh_token = fields.ticked(Label::EXPIRED_REFRESH_TOKEN);
+        form
+    }
+
+    /// What the store is to make of it.
+    pub(crate) fn order(&self, fields: &Fields) -> Order {
+        let given = |name: &str| Some(fields.text(name).to_owned()).filter(|text| !text.is_empty());
+        let variables = self.base.iter().filter_map(|field| {
+            let variable = field.name.strip_prefix("variables.")?;
+            Some((variable.to_owned(), field.value.clone()))
+        });
+        Order {
+            name: fields.text(Label::NAME).to_owned(),
+            client_id: fields.text(Label::CLIENT_ID).to_owned(),
+            client_secret: Secret::new(fields.text(Label::CLIENT_SECRET)),
+            scope: given(Label::SCOPE),
+            variables: variables.collect(),
+            endpoints: Endpoints {
+                authorize: given(Label::AUTHORIZE),
+                token: given(Label::TOKEN),
+                discovery: given(Label::DISCOVERY),
+            },
+            valid: self.valid,
+            notifications: Notifications {
+                expired_token: self.expired_token,
+                expired_refresh_token: self.expired_refresh_token,
+            },
+        }
+    }
+
+    /// Puts each mistake at its field; the lines of the summary.
+    pub(crate) fn mark(&mut self, mistakes: Vec<Mistake>) -> Vec<Line> {
+        let mut lines = Vec::with_capacity(mistakes.len());
+        for Mistake { field: name, why } in mistakes {
+            self.open |= self.advanced.iter().any(|field| field.name == name);
+            let fields = self.base.iter_mut().chain(&mut self.advanced);
+            let (id, label) = match fields.into_iter().find(|field| field.name == name) {
+                Some(field) => {
+                    field.mistake.get_or_insert_with(|| why.clone());
+                    (name, field.label.as_str())
+                }
+                None => (String::new(), name.as_str()),
+            };
+            let words = format!("{label}: {why}");
+            lines.push(Line { field: id, words });
+        }
+        lines
+    }
+}
+
+/// The endpoints that can be given in place of the template's.
+fn endpoints(template: &Entry) -> Vec<Field> {
+    let requests = &template.config.requests;
+    let instead = |url: Option<&str>| match url.unwrap_or_default() {
+        "" => String::new(),
+        url => format!("Left empty, the template's is used: {url}"),
+    };
+    let url = |request: &Option<provider_template::Request>| {
+        instead(request.as_ref().map(|request| request.url.as_str()))
+    };
+    let mut fields = Vec::new();
+    if template.config.flow == Flow::ClientCredentials {
+        let hint = url(&requests.token_by_client_credentials);
+        fields.push(Field::new(
+            Label::TOKEN,
+            "URL for token by client credentials",
+            hint,
+        ));
+    } else {
+        let hint = url(&requests.authorization_code);
+        fields.push(Field::new(
+            Label::AUTHORIZE,
+            "URL for authorization code",
+            hint,
+        ));
+        let label = "URL for token by authorization code and by refresh token";
+        let hint = url(&requests.token_by_authorization_code);
+        fields.push(Field::new(Label::TOKEN, label, hint));
+    }
+    let hint = "Instead of the URLs: they are read from the issuer's \
+                /.well-known/openid-configuration.";
+    fields.push(Field::new(Label::DISCOVERY, "OpenID Connect issuer", hint));
+    fields
+}
+
+/// The template has no endpoints of its own.
+fn wants_endpoints(template: &Entry) -> bool {
+    let config = &template.config;
+    let missing = config
+        .requests
+        .iter()
+        .any(|(_, request)| request.url.is_empty());
+    config.postern.discovery.is_none() && missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use provider_template::Library;
+
+    fn library() -> Library {
+        Library::load(None)
+    }
+
+    #[test]
+    fn nothing_typed_is_lost_but_the_secret() {
+        let library = library();
+        let template = library.get("microsoft-tenant").unwrap();
+        let typed = Fields::of(&[
+            ("name", " support "),
+            ("client_id", "id"),
+            ("client_secret", " hush\n"),
+            ("variables.TenantID", "contoso.onmicrosoft.com"),
+            ("scope", "a b"),
+            ("endpoints.token", "https://other.example/token"),
+            ("validity", "invalid"),
+            ("notify_expired_token", "1"),
+        ]);
+        let form = Form::typed(template, &typed);
+        let order = form.order(&typed);
+        assert_eq!(
+            order.client_secret.expose(),
+            "hush",
+            "pasted line ends are no part of it"
+        );
+        assert_eq!(
+            order.variables,
+            [("TenantID".into(), "contoso.onmicrosoft.com".into())]
+        );
+        assert!(order.notifications.expired_token && !order.notifications.expired_refresh_token);
+        assert!(!order.valid);
+        let values: Vec<&str> = form
+            .base
+            .iter()
+            .chain(&form.advanced)
+            .map(|f| f.value.as_str())
+            .collect();
+        let expected = [
+            "support",
+            "id",
+            "",
+            "contoso.onmicrosoft.com",
+            "a b",
+            "",
+            "https://other.example/token",
+            "",
+        ];
+        assert_eq!(values, expected);
+        assert!(form.open);
+        assert!(template.order(order).is_ok());
+    }
+
+    #[test]
+    fn every_mistake_of_an_empty_order_finds_its_field() {
+        for template in &library().templates {
+            let nothing = Fields::of(&[]);
+            let mut form = Form::typed(template, &nothing);
+            let mistakes = template.order(form.order(&nothing)).unwrap_err();
+            let lines = form.mark(mistakes);
+            assert!(
+                lines.iter().all(|line| !line.field.is_empty()),
+                "{}: {lines:?}",
+                template.name
+            );
+            let required = form.base.iter().filter(|field| field.required);
+            for field in required {
+                assert!(
+                    field.mistake.is_some(),
+                    "{}: {} is not required",
+                    template.name,
+                    field.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_mistake_of_the_template_itself_is_still_shown() {
+        let library = library();
+        let mut form = Form::empty(library.get("google").unwrap());
+        let field = "Config.Requests.TokenByRefreshToken".to_owned();
+        let lines = form.mark(vec![Mistake {
+            field,
+            why: "is missing".to_owned(),
+        }]);
+        assert_eq!(lines[0].field, "");
+        assert_eq!(
+            lines[0].words,
+            "Config.Requests.TokenByRefreshToken: is missing"
+        );
+    }
+
+    #[test]
+    fn the_endpoints_are_unfolded_where_the_template_has_none() {
+        let library = library();
+        assert!(Form::empty(library.get("generic").unwrap()).open);
+        assert!(!Form::empty(library.get("google").unwrap()).open);
+    }
+}

@@ -1,0 +1,130 @@
+//! The tokens: their states in words, and *Refresh now*.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+use token_store::state::State as TokenState;
+use token_store::{Failure, TokenError, TokenStatus};
+
+use super::{Frame, Section, html};
+use crate::App;
+use crate::error::{PageError, see_other};
+use crate::flash::Flash;
+use crate::session::{Posted, SignedIn};
+use crate::words::{Badge, Moment, Prose, now, refresh_tone, token_tone};
+
+#[derive(Template)]
+#[template(path = "tokens.html")]
+struct TokensPage {
+    frame: Frame,
+    rows: Vec<TokenRow>,
+    redirect_uri: String,
+}
+
+struct TokenRow {
+    name: String,
+    template: String,
+    token: Badge,
+    refresh_token: Badge,
+    trouble: Option<Trouble>,
+    valid: bool,
+    used_by: Vec<String>,
+    declared_in: Option<String>,
+    /// There may be a refresh token to use.
+    can_refresh: bool,
+}
+
+/// The last failure; without the words when the state says them already.
+struct Trouble {
+    words: Prose,
+    advice: Prose,
+    at: Moment,
+}
+
+/// The table.
+pub(crate) async fn page(State(app): State<App>, by: SignedIn) -> Result<Response, PageError> {
+    let now = now();
+    let statuses = app.store().token_statuses()?;
+    html(&TokensPage {
+        frame: app.frame(&by, Section::Tokens, "Tokens")?,
+        rows: statuses
+            .into_iter()
+            .map(|status| row(status, now))
+            .collect(),
+        redirect_uri: app.address.redirect_uri.clone(),
+    })
+}
+
+fn row(status: TokenStatus, now: i64) -> TokenRow {
+    let never_asked = status.state == TokenState::NeedsConsent && status.failure.is_none();
+    let by_person = status.flow != provider_template::Flow::ClientCredentials.name();
+    let trouble = status
+        .failure
+        .as_ref()
+        .map(|failure| trouble(failure, &status.token, now));
+    TokenRow {
+        token: Badge::new(token_tone(&status, now), status.token.clone()),
+        refresh_token: Badge::new(refresh_tone(&status, now), status.refresh_token.clone()),
+        trouble,
+        template: status.template.unwrap_or_else(|| "none".to_owned()),
+        valid: status.valid,
+        used_by: status.used_by,
+        declared_in: status.declared_in,
+        can_refresh: by_person && !never_asked,
+        name: status.config,
+    }
+}
+
+fn trouble(failure: &Failure, said: &str, now: i64) -> Trouble {
+    let words = if said.ends_with(&failure.words) {
+        ""
+    } else {
+        &failure.words
+    };
+    Trouble {
+        words: Prose::new(words),
+        advice: Prose::new(&failure.advice),
+        at: Moment::new(failure.at, now),
+    }
+}
+
+/// *Refresh now*.
+pub(crate) async fn refresh(State(app): State<App>, posted: Posted) -> Result<Response, PageError> {
+    let name = posted.fields.raw("name");
+    Ok(refreshed(&app, &posted.by, name).await)
+}
+
+/// Refreshes a token, leaves word of how it went, and leads back to the table.
+pub(super) async fn refreshed(app: &App, by: &SignedIn, name: &str) -> Response {
+    let flash = match app.parts.tokens.refresh(name).await {
+        Ok(_) => {
+            app.parts.gateway.tokens_changed(name);
+            app.audit(by, &format!("refreshed the token of {name}"))
+                .await;
+            Flash::good(&format!("The token of {name} was refreshed."))
+        }
+        Err(error) => {
+            app.audit(
+                by,
+                &format!("tried to refresh the token of {name}, in vain"),
+            )
+            .await;
+            sorry("Not refreshed", error)
+        }
+    };
+    app.flashes.leave(&by.session.id, flash);
+    see_other(&app.address.link("/tokens"))
+}
+
+/// What failed, in the words of whoever refused, and what to do.
+pub(super) fn sorry(what: &str, error: TokenError) -> Flash {
+    match error {
+        TokenError::NeedsConsent { words, advice } | TokenError::Broken { words, advice } => {
+            Flash::bad(&format!("{what}: {words}")).advise(&advice)
+        }
+        TokenError::Later { words, .. } => {
+            Flash::bad(&format!("{what}: {words}")).advise("Postern tries again by itself.")
+        }
+        error => Flash::bad(&format!("{what}: {error}")),
+    }
+}

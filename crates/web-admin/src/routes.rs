@@ -1,0 +1,73 @@
+//! The one list of what there is, and who may see it.
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{MethodRouter, get, post};
+
+use crate::error::PageError;
+use crate::pages::{self, accounts, add, consent, health, overview, sign_in, tokens};
+use crate::{App, address};
+
+/// A form's size; the longest has a dozen fields of a line each.
+pub(crate) const BODY_LIMIT: usize = 64 * 1024;
+/// Answers by any host name, without a session.
+pub(crate) const HEALTH: &str = "/healthz";
+
+/// Who may see a route. The handlers enforce it by what they take; the tests hold them to this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Anybody who reaches the port.
+    Everybody,
+    /// A signed-in administrator.
+    Administrator,
+}
+
+/// One address and its handlers.
+pub(crate) struct Route {
+    pub(crate) path: &'static str,
+    /// Read by the tests, which try every method without a session.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tests' half of the list"))]
+    pub(crate) access: Access,
+    handlers: MethodRouter<App>,
+}
+
+/// Everything there is.
+pub(crate) fn list() -> Vec<Route> {
+    let everybody = |path, handlers| Route {
+        path,
+        access: Access::Everybody,
+        handlers,
+    };
+    let administrator = |path, handlers| Route {
+        path,
+        access: Access::Administrator,
+        handlers,
+    };
+    vec![
+        everybody(HEALTH, get(health::check)),
+        everybody(pages::STYLE_PATH, get(pages::style)),
+        everybody("/sign-in", get(sign_in::form).post(sign_in::sign_in)),
+        administrator("/sign-out", post(sign_in::sign_out)),
+        administrator("/", get(overview::page)),
+        administrator("/tokens", get(tokens::page)),
+        administrator("/tokens/add", get(add::form).post(add::save)),
+        administrator("/tokens/request", post(consent::request)),
+        administrator("/tokens/refresh", post(tokens::refresh)),
+        administrator(address::CALLBACK, get(consent::callback)),
+        administrator("/mailboxes", get(accounts::mailboxes)),
+        administrator("/relays", get(accounts::relays)),
+    ]
+}
+
+/// The router over that list.
+pub(crate) fn router(app: &App) -> Router {
+    list()
+        .into_iter()
+        .fold(Router::new(), |router, route| {
+            router.route(route.path, route.handlers)
+        })
+        .fallback(|| async { PageError::NotFound })
+        .method_not_allowed_fallback(|| async { PageError::WrongMethod })
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .with_state(app.clone())
+}

@@ -1,0 +1,213 @@
+//! From *Request new token* over the provider and back.
+
+use super::*;
+use sandbox::{Fault, Service};
+
+/// The provider's URL behind the page that leads there.
+fn way_out(answer: &Answer) -> String {
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let rest = answer.body.split_once("content=\"0;url=").unwrap().1;
+    let url = rest.split('"').next().unwrap().replace("&#38;", "&");
+    answer.shows("On the way to the provider");
+    url
+}
+
+async fn ask(browser: &mut Browser, name: &str) -> String {
+    let csrf = browser.csrf().await;
+    way_out(
+        &browser
+            .post("/tokens/request", &[("csrf", &csrf), ("name", name)])
+            .await,
+    )
+}
+
+/// The person at the provider: allows, or refuses; the path that the provider redirects to.
+async fn at_provider(world: &World, url: &str, choice: &str) -> String {
+    let path = url.strip_prefix(&world.provider.url()).unwrap();
+    let request = format!(
+        "GET {path}&{choice} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        world.provider.oauth()
+    );
+    let answer = exchange(world.provider.oauth(), request.as_bytes()).await;
+    let back = answer.header("location").to_owned();
+    back.strip_prefix(&format!("http://{}", world.address))
+        .unwrap()
+        .to_owned()
+}
+
+const ALLOW: &str = "login_hint=support@sandbox.test";
+
+#[tokio::test]
+async fn a_token_is_requested_granted_and_refreshed_from_the_page() {
+    let world = World::new().await;
+    let mut browser = world.signed_in().await;
+    let answer = world.add_config(&mut browser, "support").await;
+    assert_eq!(
+        (answer.status, answer.header("location")),
+        (303, "/postern/tokens"),
+        "{}",
+        answer.body
+    );
+    let page = browser.get("/tokens").await;
+    page.shows("The token config support was added.");
+    page.shows("no token was requested yet");
+    page.hides("Refresh now</button>");
+    browser.get("/tokens").await.hides("was added");
+
+    let url = ask(&mut browser, "support").await;
+    assert!(url.contains("code_challenge_method=S256"), "{url}");
+    let back = at_provider(&world, &url, ALLOW).await;
+    let answer = browser.get(&back).await;
+    assert_eq!(
+        (answer.status, answer.header("location")),
+        (303, "/postern/tokens")
+    );
+    assert_eq!(answer.header("referrer-policy"), "no-referrer");
+    let page = browser.get("/tokens").await;
+    page.shows("The new token of support is here.");
+    page.shows("state good\">valid until ");
+    page.shows("valid, no end date known");
+
+    let csrf = page.field("csrf");
+    let answer = browser
+        .post("/tokens/refresh", &[("csrf", &csrf), ("name", "support")])
+        .await;
+    assert_eq!(answer.status, 303);
+    browser
+        .get("/tokens")
+        .await
+        .shows("The token of support was refreshed.");
+    assert_eq!(world.provider.counts().refreshes, 1);
+    assert_eq!(*world.daemon.0.lock().unwrap(), ["support"; 3]);
+    let audit: Vec<_> = world
+        .store()
+        .audited(10)
+        .unwrap()
+        .into_iter()
+        .rev()
+        .map(|a| a.what)
+        .collect();
+    assert_eq!(
+        audit,
+        [
+            "signed in",
+            "added the token config support (generic)",
+            "went to the provider for a new token of support",
+            "got a new token for support",
+            "refreshed the token of support",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_providers_refusal_is_shown_in_its_own_words() {
+    let world = World::new().await;
+    let mut browser = world.signed_in().await;
+    world.add_config(&mut browser, "support").await;
+    let url = ask(&mut browser, "support").await;
+    let back = at_provider(&world, &url, "deny=1").await;
+    assert_eq!(browser.get(&back).await.status, 303);
+    let page = browser.get("/tokens").await;
+    page.shows("role=\"alert\"");
+    page.shows("access_denied");
+    page.shows("the person refused");
+    page.shows("The current token, if there is one, was kept.");
+}
+
+#[tokio::test]
+async fn a_callback_counts_once_and_only_for_the_session_that_asked() {
+    let world = World::new().await;
+    let mut browser = world.signed_in().await;
+    world.add_config(&mut browser, "support").await;
+    let url = ask(&mut browser, "support").await;
+    let back = at_provider(&world, &url, ALLOW).await;
+
+    let stranger = world.browser().get(&back).await;
+    assert_eq!(stranger.status, 401);
+    stranger.shows("You are not signed in");
+    let mut other = world.signed_in().await;
+    assert_eq!(other.get(&back).await.status, 303);
+    other
+        .get("/tokens")
+        .await
+        .shows("belongs to another browser");
+
+    browser.get(&back).await;
+    browser
+        .get("/tokens")
+        .await
+        .shows("The new token of support is here.");
+    browser.get(&back).await;
+    browser.get("/tokens").await.shows("was used already");
+    for nonsense in ["?state=x&code=y", "?code=y", "?state=a&state=b", ""] {
+        let answer = browser.get(&format!("/oauth2/callback{nonsense}")).await;
+        assert_eq!(answer.status, 303, "{nonsense}");
+        browser
+            .get("/tokens")
+            .await
+            .shows("No new token: this sign-in link is unknown");
+    }
+}
+
+#[tokio::test]
+async fn the_accounts_user_is_proposed_to_the_provider() {
+    let world = World::new().await;
+    let mut browser = world.signed_in().await;
+    world.add_config(&mut browser, "support").await;
+    let token = Auth::Token("support".to_owned());
+    let accounts = declared(
+        mailbox("support", "desk@sandbox.test", token.clone()),
+        relay("support", "desk@sandbox.test", token),
+    );
+    world
+        .store()
+        .declare("postern.yaml", accounts)
+        .await
+        .unwrap();
+    let url = ask(&mut browser, "support").await;
+    assert!(url.contains("login_hint=desk%40sandbox.test"), "{url}");
+}
+
+#[tokio::test]
+async fn a_failed_refresh_says_what_the_provider_said_and_escapes_it() {
+    let world = World::new().await;
+    let mut browser = world.signed_in().await;
+    world.add_config(&mut browser, "support").await;
+    let url = ask(&mut browser, "support").await;
+    let back = at_provider(&world, &url, ALLOW).await;
+    browser.get(&back).await;
+    let body = r#"{"error":"invalid_grant","error_description":"<script>alert(1)</script> \"&"}"#;
+    world.provider.fault(
+        Service::Oauth,
+        "/token",
+        1,
+        Fault::http(400, "application/json", &[], body),
+    );
+    let csrf = browser.csrf().await;
+    browser
+        .post("/tokens/refresh", &[("csrf", &csrf), ("name", "support")])
+        .await;
+    let page = browser.get("/tokens").await;
+    page.shows("Not refreshed: token support: invalid_grant");
+    page.shows("&#60;script&#62;alert(1)&#60;/script&#62;");
+    page.hides("<script");
+    page.shows("What to do:");
+    page.shows("<a href=\"/postern/tokens\">support</a>: the refresh token is no longer accepted");
+    page.shows("Refresh now</button>");
+}
+
+#[tokio::test]
+async fn an_unknown_token_config_is_said_to_be_unknown() {
+    let world = World::new().await;
+    let mut browser = world.signed_in().await;
+    let csrf = browser.csrf().await;
+    for path in ["/tokens/request", "/tokens/refresh"] {
+        let answer = browser
+            .post(path, &[("csrf", &csrf), ("name", "<b>gone")])
+            .await;
+        assert_eq!(answer.status, 303, "{path}");
+        let page = browser.get("/tokens").await;
+        page.shows("&#60;b&#62;gone");
+        page.shows("role=\"alert\"");
+    }
+}

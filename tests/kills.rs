@@ -1,0 +1,306 @@
+//! `kill -9` at fifty random moments, mail flowing both ways: nothing is lost, and what is doubled was in a named window at a kill.
+
+use crate::harness::dovecot::Dovecot;
+use crate::harness::postern::Setup;
+use crate::harness::postfix::Postfix;
+use crate::harness::rig::Rig;
+use crate::harness::submit::{Sent, Submitter};
+use crate::harness::{corpus, eventually, sha256};
+use crate::real_imap::{filing_command, mailbox_yaml};
+use crate::real_relay::{arrived, as_stored, marked, relay_yaml};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const KILLS: usize = 50;
+const IN_EACH_LIFE: usize = 10;
+const OUT_EACH_LIFE: usize = 4;
+/// The longest life; most work of a life is done well before, so that kills fall into busy and idle moments alike.
+const LONGEST_LIFE_MS: u64 = 900;
+
+/// What was being handed over when the process died, by the spool's own tables.
+#[derive(Default)]
+struct Window {
+    /// Ids of inbound deliveries that were claimed and not settled.
+    inbound: BTreeSet<i64>,
+    /// Subject and recipient of outbound deliveries in the same state.
+    outbound: BTreeSet<(String, String)>,
+}
+
+fn window(state_dir: &Path) -> Window {
+    let db = rusqlite::Connection::open(state_dir.join("spool.db")).unwrap();
+    let claimed = "SELECT d.id, d.direction, m.header_subject, coalesce(d.recipient, '') FROM delivery d JOIN message m ON m.id = d.message WHERE d.state = 'claimed'";
+    let mut statement = db.prepare(claimed).unwrap();
+    let mut rows = statement.query([]).unwrap();
+    let mut window = Window::default();
+    while let Some(row) = rows.next().unwrap() {
+        if row.get::<_, String>(1).unwrap() == "in" {
+            window.inbound.insert(row.get(0).unwrap());
+        } else {
+            window
+                .outbound
+                .insert((row.get(2).unwrap(), row.get(3).unwrap()));
+        }
+    }
+    window
+}
+
+/// How many files each inbound delivery has made so far, and the hashes of them.
+fn filed_by_delivery(filed: &Path) -> BTreeMap<i64, Vec<PathBuf>> {
+    let mut all: BTreeMap<i64, Vec<PathBuf>> = BTreeMap::new();
+    for entry in std::fs::read_dir(filed).unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if let Some((id, _)) = name.split_once('.').filter(|(id, _)| !id.is_empty()) {
+            all.entry(delivery_number(id))
+                .or_default()
+                .push(entry.path());
+        }
+    }
+    all
+}
+
+/// The number in a `POSTERN_DELIVERY_ID`.
+fn delivery_number(id: &str) -> i64 {
+    id.split('-')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap_or_else(|_| panic!("{id} is no delivery id"))
+}
+
+/// Whether a ticket command of this rig still runs; a killed daemon leaves the one it started to its end.
+fn command_runs(script: &Path) -> bool {
+    let script = script.as_os_str().as_encoded_bytes();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    lines.any(|line| line.windows(script.len()).any(|w| w == script))
+}
+
+/// Replies that wait for a certain 250, and those that may have got one that was never heard.
+struct Outbox {
+    waiting: Vec<(usize, Vec<u8>)>,
+    unheard: BTreeMap<usize, usize>,
+}
+
+impl Outbox {
+    /// Submits until the session breaks or nothing waits.
+    fn submit(&mut self, port: u16) {
+        let Ok(mut session) = Submitter::connect(port) else {
+            return;
+        };
+        while let Some((n, message)) = self.waiting.first() {
+            match session.send(
+                "desk@help.example",
+                &[&format!("r{}@y.test", n % 5)],
+                message,
+            ) {
+                Sent::Accepted => drop(self.waiting.remove(0)),
+                Sent::InDoubt => {
+                    *self.unheard.entry(*n).or_insert(0) += 1;
+                    return;
+                }
+                Sent::Lost => return,
+                // Shutting down is the only refusal a killed daemon can have begun to say.
+                Sent::Refused(reply) => panic!("message {n} was refused: {reply}"),
+            }
+        }
+    }
+}
+
+fn setup(rig: &Rig, dovecot: &Dovecot, postfix: &Postfix, script: &Path, filed: &Path) -> Setup {
+    let deliver = format!(
+        "    auth: {{token: desk}}\n    tls: implicit\n    deliver: {{command: ['{}', '{}']}}\n    after: delete\n",
+        script.display(),
+        filed.display()
+    );
+    let relay = "    tls: starttls\n    auth: {token: desk}\n    senders: ['@help.example']\n";
+    let accounts = format!(
+        "token_configs:\n{}mailboxes:\n{}relays:\n{}",
+        rig.token_config_yaml("desk"),
+        mailbox_yaml(rig, "desk", dovecot.imaps, &deliver),
+        relay_yaml(rig, "desk", postfix.submission, relay)
+    );
+    let setup = Setup::new(rig, &accounts);
+    setup.ok(&["token", "seed", "desk"], &rig.provider.consent("desk"));
+    setup
+}
+
+#[test]
+fn fifty_kills_lose_nothing_and_double_only_what_was_in_a_named_window() {
+    // A provider that revokes the family when a used refresh token comes again would punish the lost answer itself; most don't.
+    let rig = Rig::new(Duration::from_secs(5));
+    rig.provider.set_knobs(|knobs| knobs.punish_reuse = false);
+    let dovecot = Dovecot::start(&rig);
+    let postfix = Postfix::start(&rig, &dovecot);
+    let (script, filed) = filing_command(rig.path());
+    let setup = setup(&rig, &dovecot, &postfix, &script, &filed);
+
+    let seed = std::env::var("POSTERN_TEST_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(|| fastrand::u64(..));
+    println!("POSTERN_TEST_SEED={seed}");
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut outbox = Outbox {
+        waiting: Vec::new(),
+        unheard: BTreeMap::new(),
+    };
+    let (mut expected_in, mut expected_out) = (BTreeSet::new(), BTreeMap::new());
+    let (mut may_double_in, mut may_double_out) = (BTreeMap::new(), BTreeMap::new());
+    let mut busy = 0;
+    for life in 0..KILLS {
+        for n in life * IN_EACH_LIFE..(life + 1) * IN_EACH_LIFE {
+            let size = if n % 100 == 3 {
+                10_000_000
+            } else {
+                1024 << rng.usize(0..10)
+            };
+            let sample = corpus::sample(&mut rng, n, size);
+            dovecot.put("desk", &sample.stored);
+            expected_in.insert(sha256(&sample.served));
+        }
+        for n in life * OUT_EACH_LIFE..(life + 1) * OUT_EACH_LIFE {
+            let message = marked(
+                n,
+                format!("Subject: kill {n}\r\n\r\nreply {n}\r\n").as_bytes(),
+            );
+            expected_out.insert(n, sha256(&as_stored(&message)));
+            outbox.waiting.push((n, message));
+        }
+        let filed_before = filed_by_delivery(&filed);
+        let daemon = setup.start();
+        let moment = Duration::from_millis(rng.u64(0..LONGEST_LIFE_MS));
+        std::thread::scope(|scope| {
+            scope.spawn(|| outbox.submit(setup.submission));
+            // The random moment is what this test is about.
+            std::thread::sleep(moment);
+            daemon.kill9();
+        });
+        eventually(
+            "the command that the killed daemon left behind ends",
+            Duration::from_secs(20),
+            || !command_runs(&script),
+        );
+        let window = window(&setup.state_dir());
+        let filed_now = filed_by_delivery(&filed);
+        busy += usize::from(filed_now.len() > filed_before.len());
+        for id in window.inbound {
+            let count = |map: &BTreeMap<i64, Vec<PathBuf>>| map.get(&id).map_or(0, Vec::len);
+            if count(&filed_now) > count(&filed_before) {
+                *may_double_in.entry(id).or_insert(0) += 1;
+            }
+        }
+        window
+            .outbound
+            .into_iter()
+            .for_each(|key| *may_double_out.entry(key).or_insert(0) += 1);
+    }
+
+    let daemon = setup.start();
+    outbox.submit(setup.submission);
+    assert!(
+        outbox.waiting.is_empty(),
+        "{} replies were not accepted",
+        outbox.waiting.len()
+    );
+    eventually("the mailbox is empty", Duration::from_secs(120), || {
+        dovecot.count("desk", None) == 0
+    });
+    eventually("the spool is empty", Duration::from_secs(180), || {
+        setup.ok(&["queue", "list", "--json"], "").trim() == "[]"
+    });
+    eventually("Postfix has delivered", Duration::from_secs(30), || {
+        postfix.queued() == 0
+    });
+    assert!(daemon.stop().success());
+
+    assert!(
+        busy >= KILLS / 4,
+        "only {busy} lives were long enough to deliver anything"
+    );
+    let doubled_in = judge_inbound(&filed_by_delivery(&filed), &expected_in, &may_double_in);
+    let doubled_out = judge_outbound(
+        &arrived(&postfix),
+        &expected_out,
+        &may_double_out,
+        &outbox.unheard,
+    );
+    println!(
+        "{KILLS} kills, {busy} of them after mail had been delivered in that life: {} in, 0 lost, {doubled_in} doubled of {} that were in the window; {} out, 0 lost, {doubled_out} doubled of {} that were in a window",
+        expected_in.len(),
+        may_double_in.len(),
+        expected_out.len(),
+        may_double_out.len() + outbox.unheard.len()
+    );
+}
+
+fn judge_inbound(
+    filed: &BTreeMap<i64, Vec<PathBuf>>,
+    expected: &BTreeSet<String>,
+    may_double: &BTreeMap<i64, usize>,
+) -> usize {
+    let mut found = BTreeSet::new();
+    let mut doubled = 0;
+    for (id, files) in filed {
+        let extra = files.len() - 1;
+        assert!(
+            extra <= may_double.get(id).copied().unwrap_or(0),
+            "delivery {id} was made {} times outside the window",
+            files.len()
+        );
+        doubled += extra;
+        let hashes: BTreeSet<String> = files
+            .iter()
+            .map(|file| sha256(&std::fs::read(file).unwrap()))
+            .collect();
+        assert_eq!(
+            hashes.len(),
+            1,
+            "delivery {id} was made with different bytes"
+        );
+        let hash = hashes.into_iter().next().unwrap();
+        assert!(
+            expected.contains(&hash),
+            "delivery {id} has bytes that no message had"
+        );
+        assert!(
+            found.insert(hash),
+            "two deliveries of one message, the second is {id}"
+        );
+    }
+    assert_eq!(&found, expected, "messages were lost");
+    doubled
+}
+
+fn judge_outbound(
+    arrived: &BTreeMap<(String, String), usize>,
+    expected: &BTreeMap<usize, String>,
+    may_double: &BTreeMap<(String, String), usize>,
+    unheard: &BTreeMap<usize, usize>,
+) -> usize {
+    let mut doubled = 0;
+    for (n, hash) in expected {
+        let recipient = format!("r{}", n % 5);
+        let count = arrived
+            .get(&(recipient.clone(), hash.clone()))
+            .copied()
+            .unwrap_or(0);
+        assert!(count >= 1, "reply {n} was lost");
+        let window = may_double
+            .get(&(format!("kill {n}"), format!("{recipient}@y.test")))
+            .copied()
+            .unwrap_or(0);
+        let allowed = window + unheard.get(n).copied().unwrap_or(0);
+        assert!(
+            count - 1 <= allowed,
+            "reply {n} arrived {count} times, {allowed} kills were in its window"
+        );
+        doubled += count - 1;
+    }
+    assert_eq!(
+        arrived.len(),
+        expected.len(),
+        "something arrived that was never sent"
+    );
+    doubled
+}

@@ -1,0 +1,16 @@
+//! The gateway as a whole: the real binary against real servers, and the house rules no compiler checks.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a step that fails is the test's failure, and what it prints is its report"
+)]
+
+mod harness;
+
+mod house;
+mod kills;
+mod lifecycle;
+mod real_imap;
+mod real_relay;
+mod windows;
