@@ -84,59 +84,37 @@ fn five_hundred_messages_arrive_byte_for_byte_and_memory_stays_small() {
     assert_eq!(setup.ok(&["queue", "list", "--json"], "").trim(), "[]");
 }
 
-#[test]
-fn each_way_to_sign_in_and_each_way_to_acknowledge_works_on_dovecot() {
-    let rig = Rig::new(Duration::from_secs(3600));
-    let dovecot = Dovecot::start(&rig);
-    let (script, filed) = filing_command(rig.path());
+/// A mailbox for each way to sign in and each way to acknowledge, five messages in each; the mailboxes of tokens are seeded.
+fn four_mailboxes(rig: &Rig, dovecot: &Dovecot, command: &str) -> Setup {
+    let by_token = "auth: {token: TOKEN}";
+    let by_password = "auth: {password: pass}";
     let cases = [
-        (
-            "seen",
-            "starttls",
-            dovecot.imap,
-            "auth: {token: TOKEN}",
-            "xoauth2",
-            "seen",
-        ),
-        (
-            "keep",
-            "implicit",
-            dovecot.imaps,
-            "auth: {token: TOKEN}",
-            "oauthbearer",
-            "keep",
-        ),
+        ("seen", "starttls", by_token, "xoauth2", "seen"),
+        ("keep", "implicit", by_token, "oauthbearer", "keep"),
         (
             "moved",
             "implicit",
-            dovecot.imaps,
-            "auth: {password: pass}",
+            by_password,
             "plain",
             "{move: Processed, create: true}",
         ),
-        (
-            "login",
-            "starttls",
-            dovecot.imap,
-            "auth: {password: pass}",
-            "login",
-            "delete",
-        ),
+        ("login", "starttls", by_password, "login", "delete"),
     ];
-    let mut accounts = String::from("token_configs:\n");
-    cases
-        .iter()
-        .filter(|case| case.3.contains("TOKEN"))
-        .for_each(|case| accounts.push_str(&rig.token_config_yaml(case.0)));
-    accounts.push_str("mailboxes:\n");
-    for (user, tls, port, auth, sasl, after) in cases {
+    let (mut tokens, mut mailboxes) = (String::new(), String::new());
+    for (user, tls, auth, sasl, after) in cases {
+        if auth == by_token {
+            tokens.push_str(&rig.token_config_yaml(user));
+        }
         let auth = auth.replace("TOKEN", user);
+        let port = if tls == "starttls" {
+            dovecot.imap
+        } else {
+            dovecot.imaps
+        };
         let more = format!(
-            "    tls: {tls}\n    {auth}\n    sasl: {sasl}\n    deliver: {{command: ['{}', '{}']}}\n    after: {after}\n",
-            script.display(),
-            filed.display()
+            "    tls: {tls}\n    {auth}\n    sasl: {sasl}\n    deliver: {{command: {command}}}\n    after: {after}\n"
         );
-        accounts.push_str(&mailbox_yaml(&rig, user, port, &more));
+        mailboxes.push_str(&mailbox_yaml(rig, user, port, &more));
         (0..5).for_each(|n| {
             dovecot.put(
                 user,
@@ -144,10 +122,23 @@ fn each_way_to_sign_in_and_each_way_to_acknowledge_works_on_dovecot() {
             )
         });
     }
-    let setup = Setup::new(&rig, &accounts);
+    let setup = Setup::new(
+        rig,
+        &format!("token_configs:\n{tokens}mailboxes:\n{mailboxes}"),
+    );
     for user in ["seen", "keep"] {
         setup.ok(&["token", "seed", user], &rig.provider.consent(user));
     }
+    setup
+}
+
+#[test]
+fn each_way_to_sign_in_and_each_way_to_acknowledge_works_on_dovecot() {
+    let rig = Rig::new(Duration::from_secs(3600));
+    let dovecot = Dovecot::start(&rig);
+    let (script, filed) = filing_command(rig.path());
+    let command = format!("['{}', '{}']", script.display(), filed.display());
+    let setup = four_mailboxes(&rig, &dovecot, &command);
 
     let daemon = setup.start();
     let filed_count = || hashes_of(&filed).values().sum::<usize>();

@@ -4,7 +4,7 @@ use super::rig::{Rig, open_to_all};
 use super::{eventually, free_port, port_open};
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// The user and group that own the mail; Dovecot refuses root.
@@ -42,6 +42,7 @@ impl Dovecot {
         let status = Command::new("/usr/sbin/dovecot")
             .arg("-c")
             .arg(dovecot.config())
+            .stdout(Stdio::null())
             .status()
             .unwrap();
         assert!(status.success(), "Dovecot did not start: {status}");
