@@ -221,3 +221,32 @@ fn assert_command_exists(rest: &str) {
     });
     assert!(known, "README names `postern {rest}`, which is no command");
 }
+
+#[test]
+fn the_readmes_configuration_is_accepted_with_all_its_keys() {
+    let text = std::fs::read_to_string(top().join("README.md")).unwrap();
+    let yaml = text
+        .split("```yaml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("support.secret");
+    std::fs::write(&secret, "not a real one").unwrap();
+    let places = format!(
+        "state_dir: {0}/state\ncontrol_socket: {0}/control.sock\n",
+        dir.path().display()
+    );
+    let yaml = yaml
+        .unwrap()
+        .replace("/etc/postern/support.secret", &secret.display().to_string());
+    let config = dir.path().join("postern.yaml");
+    std::fs::write(&config, places + &yaml).unwrap();
+    let output = crate::harness::postern::run(&config, &["token", "list", "--json"], "");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(said.contains("\"support\""), "{said}");
+}

@@ -7,6 +7,7 @@ use crate::harness::submit::{Sent, Submitter};
 use crate::harness::{eventually, free_port};
 use crate::real_imap::{filing_command, hashes_of, mailbox_yaml};
 use crate::real_relay::relay_yaml;
+use rustix::process::Signal;
 use std::path::Path;
 use std::time::Duration;
 
@@ -77,7 +78,7 @@ fn reload_starts_what_is_new_and_a_bad_file_changes_nothing() {
     });
 
     setup.write("mailboxes:\n  - name: one\n    hots: localhost\n");
-    daemon.signal("HUP");
+    daemon.signal(Signal::HUP);
     let log = || std::fs::read_to_string(rig.path().join("postern.log")).unwrap();
     eventually(
         "the bad file is named in the log",
@@ -92,7 +93,7 @@ fn reload_starts_what_is_new_and_a_bad_file_changes_nothing() {
     );
 
     setup.write(&both);
-    daemon.signal("HUP");
+    daemon.signal(Signal::HUP);
     daemon.wait_for("RELOADING=1");
     dovecot.put("two", b"Subject: third\n\nbody\n");
     eventually("the new mailbox works", Duration::from_secs(30), || {

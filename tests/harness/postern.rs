@@ -2,6 +2,7 @@
 
 use super::eventually;
 use super::rig::Rig;
+use rustix::process::{Pid, Signal};
 use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -145,19 +146,14 @@ impl Daemon {
         self.child.wait().unwrap();
     }
 
-    /// Sends a signal by its name.
-    pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(self.pid().to_string())
-            .status()
-            .unwrap();
-        assert!(status.success(), "kill -{name}: {status}");
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// SIGTERM, and the exit status.
     pub(crate) fn stop(mut self) -> ExitStatus {
-        self.signal("TERM");
+        self.signal(Signal::TERM);
         let mut status = None;
         eventually(
             "the daemon ends after SIGTERM",
