@@ -52,6 +52,17 @@ fn a_broken_configuration_ends_the_start_with_78_and_names_file_line_and_key() {
 }
 
 #[test]
+fn check_before_the_first_start_looks_at_everything_and_makes_nothing() {
+    let rig = Rig::new(Duration::from_secs(60));
+    let setup = Setup::new(&rig, &relay_to_nowhere(&rig));
+    let output = setup.run(&["check"], "");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("✗ relay away"), "{said}");
+    assert!(!setup.state_dir().exists());
+}
+
+#[test]
 fn reload_starts_what_is_new_and_a_bad_file_changes_nothing() {
     let rig = Rig::new(Duration::from_secs(3600));
     let dovecot = Dovecot::start(&rig);
@@ -222,4 +233,36 @@ fn planted_secrets_are_in_no_file_and_no_output() {
             "{secret} was written in clear"
         );
     }
+}
+
+#[test]
+fn queue_retry_ends_the_pause_of_a_relay_whose_password_was_refused() {
+    let rig = Rig::new(Duration::from_secs(3600));
+    let user = "desk@sandbox.test";
+    rig.provider
+        .set_password(user, "not yet the one in the file");
+    let relays = format!(
+        "relays:\n  - {{name: desk, host: 127.0.0.1, port: {}, tls: none, user: {user}, auth: {{password: right}}, senders: ['*']}}\n",
+        rig.provider.smtp().port()
+    );
+    let setup = Setup::new(&rig, &relays);
+    let daemon = setup.start();
+    let mut ticket = Submitter::connect(setup.submission).unwrap();
+    let sent = ticket.send(
+        user,
+        &["customer@sandbox.test"],
+        b"Subject: hello\r\n\r\nhi\r\n",
+    );
+    assert_eq!(sent, Sent::Accepted);
+    let within = Duration::from_secs(20);
+    eventually("the password is refused", within, || {
+        setup.ok(&["relay", "list"], "").contains("refused")
+    });
+    rig.provider.set_password(user, "right");
+    // By itself the relay would sign in again after five minutes.
+    setup.ok(&["queue", "retry", "--all"], "");
+    eventually("the reply leaves after the retry", within, || {
+        rig.provider.submitted().len() == 1
+    });
+    assert!(daemon.stop().success());
 }

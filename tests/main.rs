@@ -8,6 +8,7 @@
 
 mod harness;
 
+mod admin_page;
 mod house;
 mod kills;
 mod lifecycle;

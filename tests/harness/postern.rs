@@ -16,6 +16,8 @@ pub(crate) struct Setup {
     pub(crate) config: PathBuf,
     pub(crate) dir: PathBuf,
     pub(crate) submission: u16,
+    /// The value of `web`: the admin page is off unless a test switches it on.
+    pub(crate) web: String,
 }
 
 impl Setup {
@@ -26,6 +28,7 @@ impl Setup {
             config: rig.path().join("postern.yaml"),
             dir: rig.path().to_owned(),
             submission,
+            web: "off".to_owned(),
         };
         setup.write(accounts);
         setup
@@ -35,9 +38,9 @@ impl Setup {
     pub(crate) fn write(&self, accounts: &str) {
         let dir = self.dir.display();
         let text = format!(
-            "state_dir: {dir}/s\ncontrol_socket: {dir}/control.sock\nlog: {{format: text, level: info}}\nweb: off\n\
+            "state_dir: {dir}/s\ncontrol_socket: {dir}/control.sock\nlog: {{format: text, level: info}}\nweb: {}\n\
              submission:\n  - listen: 127.0.0.1:{}\n{accounts}",
-            self.submission
+            self.web, self.submission
         );
         std::fs::write(&self.config, text).unwrap();
     }

@@ -65,7 +65,7 @@ pub async fn run(mailbox: Mailbox, parts: Parts, shutdown: CancellationToken) {
     show.condition(Condition::Stopped);
 }
 
-/// Keeps the deliveries going; a panic in them ends neither the mailbox nor the claims, whose lease ends by itself.
+/// Keeps the deliveries going; a panic in them does not end the mailbox, and what they had claimed is put back when they begin anew.
 async fn deliver(
     mailbox: &Arc<Mailbox>,
     parts: &Parts,

@@ -248,7 +248,7 @@ fn endpoint<const N: usize>(
     if missing {
         mistakes.push(Mistake::new(
             field,
-            "is missing; this template has no address of its own, so give it here, or give endpoints.discovery",
+            "is missing; this template has no address of its own, so give it here, or give the OpenID Connect issuer (endpoints.discovery)",
         ));
     }
     if let Some(url) = given(instead) {

@@ -9,7 +9,7 @@ use crate::clock::{seconds, seconds_up};
 use crate::error::{Result, SpoolError};
 use crate::lease::Leased;
 use crate::outcome::Outcome;
-use crate::rows::{cut, drop_message, printable, release, tail};
+use crate::rows::{DEAD_PAUSE, PUT_BACK, cut, drop_message, printable, release, tail};
 use crate::schedule::{self, History, Next, Policy};
 use crate::tables::Tables;
 use crate::{DeliveryId, Direction, MessageId, Spool};
@@ -70,6 +70,26 @@ impl Spool {
         self.inner
             .writer
             .call(move |t| release(t, &deliveries))
+            .await
+    }
+
+    /// Puts back all that is claimed for a mailbox (In) or relay (Out). For the account's only
+    /// claimant, when it begins: what is claimed then was left by one that panicked or was ended.
+    /// An outbound message, which may have been on its way, waits a few seconds first. Returns how many.
+    pub async fn release_account(&self, direction: Direction, account: &str) -> Result<u64> {
+        let account = account.to_owned();
+        self.inner
+            .writer
+            .call(move |t| {
+                let released = t.execute(
+                    &format!("{PUT_BACK} AND direction = ?3 AND account = ?4"),
+                    params![t.now, DEAD_PAUSE, direction.as_str(), account],
+                )?;
+                if released > 0 {
+                    t.touch(direction, &account);
+                }
+                Ok(released as u64)
+            })
             .await
     }
 

@@ -135,17 +135,28 @@ pub(crate) fn release(t: &Tables<'_>, deliveries: &[DeliveryId]) -> Result<()> {
     Ok(())
 }
 
+/// What a claimant that is gone has left; `?1` is now, `?2` the pause of an outbound message, which may
+/// have been on its way. The attempt stays counted, so that a message which ends its claimant each
+/// time shows in the lists.
+pub(crate) const PUT_BACK: &str = "UPDATE delivery SET state = 'due',
+   due_at = CASE direction WHEN 'out' THEN ?1 + ?2 ELSE min(since, ?1) END
+ WHERE due_at IS NOT NULL AND state = 'claimed'";
+
+/// The relay gets so many seconds to drop a dead connection before the message comes again.
+pub(crate) const DEAD_PAUSE: i64 = 5;
+
 /// The clock was set by `moved` seconds. What is due moves back with it, or it would wait for the
 /// old time to come again; ages move both ways, or a clock that is first set after the start (no
-/// battery) would make fresh mail decades old.
+/// battery) would make fresh mail decades old. A lease is a span of time: it moves both ways too, or
+/// a clock set ahead (also by a suspended machine) would end it under a delivery that still runs.
 pub(crate) fn move_times(t: &Tables<'_>, moved: i64) -> Result<()> {
     tracing::warn!(
         seconds = moved,
         "the system clock was set; the spool follows"
     );
     t.execute(
-        "UPDATE delivery SET due_at = due_at + min(?1, 0), since = min(since + ?1, ?2),
-           blocked_since = min(blocked_since + ?1, ?2)",
+        "UPDATE delivery SET due_at = due_at + CASE state WHEN 'claimed' THEN ?1 ELSE min(?1, 0) END,
+           since = min(since + ?1, ?2), blocked_since = min(blocked_since + ?1, ?2)",
         params![moved, t.now],
     )?;
     t.execute(

@@ -10,13 +10,9 @@ use sha2::{Digest, Sha256};
 
 use crate::body::{CHUNK, is_body_name};
 use crate::error::{Result, SpoolError};
-use crate::rows::{forget_message, move_times, unsigned};
+use crate::rows::{DEAD_PAUSE, PUT_BACK, forget_message, move_times, unsigned};
 use crate::tables::Tables;
 use crate::{Direction, MessageId};
-
-/// An outbound message that was claimed when the process died may have been on its way: the relay
-/// gets this long to drop the dead connection before the message comes again.
-const CRASH_PAUSE: i64 = 5;
 
 /// A message whose body is a file.
 struct FileBody {
@@ -57,15 +53,9 @@ fn follow_clock(t: &Tables<'_>) -> Result<()> {
     }
 }
 
-/// Every lease is of an earlier process: the caller holds the state directory's lock. The attempt
-/// stays counted, so that a message which kills the process is held in the end.
+/// Every lease is of an earlier process: the caller holds the state directory's lock.
 fn release_leases(t: &Tables<'_>) -> Result<()> {
-    let released = t.execute(
-        "UPDATE delivery SET state = 'due',
-           due_at = CASE direction WHEN 'out' THEN ?1 + ?2 ELSE min(since, ?1) END
-         WHERE due_at IS NOT NULL AND state = 'claimed'",
-        params![t.now, CRASH_PAUSE],
-    )?;
+    let released = t.execute(PUT_BACK, params![t.now, DEAD_PAUSE])?;
     if released > 0 {
         tracing::info!(
             deliveries = released,

@@ -110,6 +110,7 @@ impl Store {
                         why: "it is in the document twice".into(),
                     });
                 }
+                refuse_unsafe(&entry)?;
                 done.push((entry.name.clone(), import_one(rows, entry, overwrite)?));
             }
             Ok(done)
@@ -136,6 +137,23 @@ impl Store {
                 .map(|name| rows.known_config(name).map(|config| config.entry))
                 .collect()
         })
+    }
+}
+
+/// An address that would carry secrets in clear is refused before it is stored, not when it is first used.
+fn refuse_unsafe(entry: &Entry) -> Result<(), StoreError> {
+    let urls = entry.config.requests.iter();
+    let open = urls.filter(|(_, request)| {
+        !request.url.is_empty() && !provider_template::url_is_safe(&request.url)
+    });
+    match open.map(|(name, _)| name).next() {
+        None => Ok(()),
+        Some(request) => Err(StoreError::Invalid {
+            name: format!("token config {}", entry.name),
+            why: format!(
+                "Requests.{request}.Request.URL must begin with https:// (http:// only on this machine)"
+            ),
+        }),
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::exchange::{Ask, Grant, Trouble, Verdict, one_line};
 use crate::seal::digest;
 use crate::store::{UnderWay, unknown};
-use crate::tokens::{Shared, invalid};
+use crate::tokens::{Shared, capital, invalid};
 use crate::{Secret, StoreError, TokenConfig, TokenError, Tokens, configs, now};
 use oauth2::basic::BasicClient;
 use oauth2::{AuthUrl, ClientId, CsrfToken, PkceCodeChallenge, RedirectUrl, Scope};
@@ -17,6 +17,10 @@ use std::time::Duration;
 
 /// Bytes of randomness in `state`.
 const STATE_BYTES: u32 = 32;
+/// How often the granted token is tried to be stored while the disk refuses: a person waits at the browser.
+const COMMIT_TRIES: u32 = 20;
+const COMMIT_PAUSE: Duration = Duration::from_millis(500);
+
 /// The query of the redirect.
 #[derive(Clone, Default, serde::Deserialize)]
 pub struct CallbackAnswer {
@@ -28,6 +32,8 @@ pub struct CallbackAnswer {
     pub error: Option<String>,
     /// Its words.
     pub error_description: Option<String>,
+    /// Who answers, where the provider says so (RFC 9207).
+    pub iss: Option<String>,
 }
 
 /// State and code are as good as secrets until they are used.
@@ -57,7 +63,7 @@ pub enum ConsentError {
     )]
     Stale,
     /// The provider said no.
-    #[error("the provider refused: {words}. {advice}")]
+    #[error("the provider refused: {words}. {}", capital(.advice))]
     Refused {
         /// Its words.
         words: String,
@@ -152,6 +158,12 @@ impl Tokens {
             .write(move |rows| rows.take_consent(&state, &session))
             .await?;
         let under_way = taken.ok_or(ConsentError::Stale)?;
+        if let Some(other) = self.other_issuer(&under_way.config, answer.iss.as_deref())? {
+            return Err(declined(
+                &format!("the answer is of another provider, {other}"),
+                "",
+            ));
+        }
         if let Some(error) = answer.error.filter(|e| !e.is_empty()) {
             return Err(declined(
                 &error,
@@ -173,6 +185,27 @@ impl Tokens {
         exchanged.await.map_err(|_| {
             ConsentError::Later("the exchange ended unexpectedly; request the token again".into())
         })?
+    }
+}
+
+impl Tokens {
+    /// Who answered, if that is not who was asked: its code must not be shown to this provider (RFC 9207 section 2.4).
+    /// A config that names its endpoints without an issuer can't tell.
+    fn other_issuer<'a>(
+        &self,
+        config: &str,
+        iss: Option<&'a str>,
+    ) -> Result<Option<&'a str>, StoreError> {
+        let stored = self.shared.store.token_config(config)?;
+        let known = stored.and_then(|stored| stored.entry.config.postern.discovery);
+        let same = |known: &str, iss: &str| {
+            // A placeholder for the tenant is filled in by the provider.
+            known.contains('{') || known.trim_end_matches('/') == iss.trim_end_matches('/')
+        };
+        Ok(match (known.as_deref(), iss) {
+            (Some(known), Some(iss)) if !known.is_empty() && !same(known, iss) => Some(iss),
+            _ => None,
+        })
     }
 }
 
@@ -208,13 +241,27 @@ async fn exchange_code(
         }
     };
     let config = under_way.config.clone();
-    store_grant(shared, under_way, grant).await?;
+    let mut left = COMMIT_TRIES;
+    let (under_way, grant) = (Arc::new(under_way), Arc::new(grant));
+    // The provider may have ended the former grant with this one, so that nothing but memory holds a living token.
+    while let Err(error) = store_grant(shared, under_way.clone(), grant.clone()).await {
+        left -= 1;
+        if left == 0 || matches!(error, StoreError::Unknown { .. }) {
+            return Err(error.into());
+        }
+        tracing::error!(token = %config, %error, "a granted token is not on disk yet; trying again");
+        tokio::time::sleep(COMMIT_PAUSE).await;
+    }
     shared.changed.notify_one();
     tracing::info!(token = %config, "consented");
     Ok(Consented { config })
 }
 
-async fn store_grant(shared: &Shared, under_way: UnderWay, grant: Grant) -> Result<(), StoreError> {
+async fn store_grant(
+    shared: &Shared,
+    under_way: Arc<UnderWay>,
+    grant: Arc<Grant>,
+) -> Result<(), StoreError> {
     let luck = fastrand::f64();
     shared
         .store
@@ -223,19 +270,19 @@ async fn store_grant(shared: &Shared, under_way: UnderWay, grant: Grant) -> Resu
                 config,
                 fingerprint,
                 ..
-            } = under_way;
+            } = &*under_way;
             let now = now();
-            if rows.fingerprint_of(&config)? == fingerprint {
-                let mut token = rows.token(&config)?;
+            if rows.fingerprint_of(config)? == *fingerprint {
+                let mut token = rows.token(config)?;
                 let seen = token.version;
                 token.consented(&grant, now, luck);
-                return rows.put_token(&config, seen, &token);
+                return rows.put_token(config, seen, &token);
             }
             // The config changed its client while the person signed in: this grant is for the former one.
             match &grant.refresh {
                 Some(spare) => rows.keep_aside(
-                    &config,
-                    &fingerprint,
+                    config,
+                    fingerprint,
                     spare,
                     now,
                     "consented for a former client",

@@ -35,8 +35,8 @@ pub struct Key {
 pub enum KeyError {
     /// No key file, but a database that was sealed with one.
     #[error(
-        "the key file {path} is missing, but the database beside it was sealed with it; \
-         restore the key from a backup (a new key could not open the stored tokens)"
+        "the key file {path} is missing, and the database beside it is sealed already; restore the key from a backup, or, \
+         if it is passed as a systemd credential, run this command as root (a new key could not open the stored tokens)"
     )]
     Missing {
         /// Where the key was looked for.

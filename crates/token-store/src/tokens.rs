@@ -44,7 +44,7 @@ pub enum Credential {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum TokenError {
     /// A person must consent again, or has never consented.
-    #[error("{words}. {advice}")]
+    #[error("{words}. {}", capital(.advice))]
     NeedsConsent {
         /// What happened.
         words: String,
@@ -52,7 +52,7 @@ pub enum TokenError {
         advice: String,
     },
     /// The configuration must be mended.
-    #[error("{words}. {advice}")]
+    #[error("{words}. {}", capital(.advice))]
     Broken {
         /// What happened.
         words: String,
@@ -307,6 +307,15 @@ pub(crate) fn why_not(config: &str, token: &Token, now: i64) -> TokenError {
             words,
             after: token.pause(now).unwrap_or(Duration::from_secs(1)),
         },
+    }
+}
+
+/// An advice as a sentence of its own.
+pub(crate) fn capital(advice: &str) -> String {
+    let mut rest = advice.chars();
+    match rest.next() {
+        Some(first) => first.to_uppercase().chain(rest).collect(),
+        None => String::new(),
     }
 }
 

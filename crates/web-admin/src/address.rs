@@ -13,7 +13,7 @@ pub(crate) struct Address {
     /// Whether browsers come by https.
     pub(crate) secure: bool,
     /// Scheme, host and port as a browser writes them in `Origin`.
-    origin: String,
+    pub(crate) origin: String,
     host: String,
     /// The path part of `public_url`: empty, or `/postern`.
     pub(crate) prefix: String,
@@ -110,6 +110,12 @@ impl Address {
         is_loopback(without_port(host_header))
             && direct.is_some_and(|authority| authority.eq_ignore_ascii_case(host_header))
     }
+}
+
+/// The browser's origin when it is not the public one: the provider leads back to the public address, where this
+/// browser's session does not count. Only a browser itself says `Origin`; a proxy in between may change `Host`.
+pub(crate) fn astray<'a>(address: &Address, origin: Option<&'a str>) -> Option<&'a str> {
+    origin.filter(|origin| !origin.eq_ignore_ascii_case(&address.origin))
 }
 
 fn is_answer(query: &str) -> bool {

@@ -118,10 +118,11 @@ impl Moment {
 
     /// `for 3 hours`: how long something has lasted.
     pub(crate) fn since(at: i64, now: i64) -> Self {
-        Self::said(
-            at,
-            format!("for {}", length(now.saturating_sub(at).unsigned_abs())),
-        )
+        let words = match now.saturating_sub(at) {
+            ..5 => "since just now".to_owned(),
+            lasted => format!("for {}", length(lasted.unsigned_abs())),
+        };
+        Self::said(at, words)
     }
 
     fn said(at: i64, distance: String) -> Self {

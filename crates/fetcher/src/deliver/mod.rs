@@ -1,20 +1,22 @@
 //! From the spool to the ticket system: claims what is due, runs the command, settles; beside the session, in its own task.
 //!
-//! Delivered is on disk before the mailbox is touched. The next command starts while the last outcome is being committed, but never
-//! more than one outcome is open beyond the commands that run, so that a crash doubles at most what that window holds.
+//! Delivered is on disk before the mailbox is touched. The next command starts while the last outcome is being committed, but
+//! begun and not settled are never more than one message beyond the commands that may run: so much a crash can double at most.
 
 pub(crate) mod command;
 mod exit;
 mod record;
 mod slump;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ffi::OsString;
 use std::fs::File;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::ready;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use spool::{DeliveryId, Direction, InClaim, Outcome, Spool, SpoolError};
 use token_store::accounts::Mailbox;
@@ -39,13 +41,20 @@ const LOOK: Duration = Duration::from_secs(60);
 const LEASED: Duration = Duration::from_secs(1);
 type Running = Pin<Box<dyn Future<Output = Ended> + Send>>;
 type Claiming = Pin<Box<dyn Future<Output = Result<Vec<InClaim>, SpoolError>> + Send>>;
-type Settling = Pin<Box<dyn Future<Output = bool> + Send>>;
+type Settling = Pin<Box<dyn Future<Output = Settled> + Send>>;
 
 /// A command that ended, and how long it took.
 struct Ended {
     claim: InClaim,
     finished: Finished,
     took: Duration,
+}
+
+/// An outcome that is on disk.
+struct Settled {
+    delivery: DeliveryId,
+    /// It waits to be acknowledged now.
+    delivered: bool,
 }
 
 /// Deliveries of one mailbox.
@@ -56,11 +65,13 @@ pub(crate) struct Deliveries {
     show: Show,
     environment: Vec<(OsString, OsString)>,
     queue: VecDeque<InClaim>,
+    /// What is claimed here and neither settled nor given back. A lease may end under a command that still runs (its outcome
+    /// can't be written, say); what is claimed anew then must not be begun anew.
+    mine: HashSet<DeliveryId>,
     /// The next claim of the queue, its message at hand before its turn comes.
     ready: Option<(InClaim, Result<File, Ending>)>,
     /// Polled by this task itself: a task each would cost two hops between threads per message.
     running: FuturesUnordered<Running>,
-    /// Each gives whether it recorded a delivery that now waits to be acknowledged.
     settling: FuturesUnordered<Settling>,
     claiming: Option<Claiming>,
     /// Nothing was due at the last claim.
@@ -84,6 +95,7 @@ impl Deliveries {
             show,
             environment: command::environment(),
             queue: VecDeque::new(),
+            mine: HashSet::new(),
             ready: None,
             running: FuturesUnordered::new(),
             settling: FuturesUnordered::new(),
@@ -99,6 +111,7 @@ impl Deliveries {
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let hint = self.spool.hint(Direction::In, &self.mailbox.name);
         let signals = self.signals.clone();
+        self.put_back_left().await;
         loop {
             let stopping = shutdown.is_cancelled();
             if stopping {
@@ -112,10 +125,8 @@ impl Deliveries {
             let look_at = self.look_at();
             tokio::select! {
                 Some(ended) = self.running.next(), if !self.running.is_empty() => self.ended(ended).await,
-                Some(delivered) = self.settling.next(), if !self.settling.is_empty() => if delivered {
-                    self.signals.delivered.notify_one();
-                },
-                claimed = next_claim(&mut self.claiming) => self.claimed(claimed).await,
+                Some(settled) = self.settling.next(), if !self.settling.is_empty() => self.settled(&settled),
+                claimed = next_claim(&mut self.claiming) => self.claimed(claimed),
                 () = signals.taken.notified() => self.idle = false,
                 () = hint.notified() => self.idle = false,
                 () = sleep_until(look_at) => {
@@ -152,7 +163,7 @@ impl Deliveries {
             };
             let mailbox = self.mailbox.clone();
             let environment = self.environment_of(&claim);
-            self.running.push(Box::pin(async move {
+            let mut running: Running = Box::pin(async move {
                 let begun = Instant::now();
                 let deliver = &mailbox.deliver;
                 let finished = match message {
@@ -169,7 +180,12 @@ impl Deliveries {
                     finished,
                     took: begun.elapsed(),
                 }
-            }));
+            });
+            // The first poll starts the command; it runs while the next message is made ready.
+            self.running.push(match running.as_mut().now_or_never() {
+                Some(ended) => Box::pin(ready(ended)),
+                None => running,
+            });
         }
     }
 
@@ -234,11 +250,17 @@ impl Deliveries {
         }));
     }
 
-    async fn claimed(&mut self, claimed: Result<Vec<InClaim>, SpoolError>) {
+    fn claimed(&mut self, claimed: Result<Vec<InClaim>, SpoolError>) {
         match claimed {
             Ok(claims) => {
                 self.idle = claims.is_empty();
-                self.queue.extend(claims);
+                // Outcomes on disk first: what a person had retried since then is to be begun again.
+                while let Some(Some(settled)) = self.settling.next().now_or_never() {
+                    self.settled(&settled);
+                }
+                let mine = &mut self.mine;
+                self.queue
+                    .extend(claims.into_iter().filter(|c| mine.insert(c.delivery)));
             }
             Err(e) => {
                 tracing::error!(
@@ -284,17 +306,24 @@ impl Deliveries {
             }
             _ => None,
         };
+        let delivery = claim.delivery;
         let settle = record::settle(
             self.spool.clone(),
             self.mailbox.name.clone(),
-            claim.delivery,
+            delivery,
             outcome,
             finished.output,
         );
-        self.settling.push(Box::pin(async move {
-            settle.await;
-            delivered
-        }));
+        let settled = Settled {
+            delivery,
+            delivered,
+        };
+        let mut settling: Settling = Box::pin(settle.map(|()| settled));
+        // The first poll queues it with the writer, which commits while the next command is started.
+        match settling.as_mut().now_or_never() {
+            Some(settled) => self.settled(&settled),
+            None => self.settling.push(settling),
+        }
         self.show.delivery(told);
         if let Some(pause) = pause {
             tracing::warn!(
@@ -307,6 +336,24 @@ impl Deliveries {
         }
     }
 
+    fn settled(&mut self, settled: &Settled) {
+        self.mine.remove(&settled.delivery);
+        if settled.delivered {
+            self.signals.delivered.notify_one();
+        }
+    }
+
+    /// At the start: this task is the mailbox's only claimant, so what is claimed is of one that panicked.
+    async fn put_back_left(&mut self) {
+        let name = &self.mailbox.name;
+        match self.spool.release_account(Direction::In, name).await {
+            Ok(0) => {}
+            Ok(claims) => tracing::info!(mailbox = name, claims, "put back what was left claimed"),
+            // Their lease ends by itself.
+            Err(e) => tracing::warn!(mailbox = name, "left claims could not be put back: {e}"),
+        }
+    }
+
     /// Gives claims back that were not begun.
     async fn put_back(&mut self) {
         let ready = self.ready.take().map(|(claim, _)| claim);
@@ -315,6 +362,9 @@ impl Deliveries {
             .chain(self.queue.drain(..))
             .map(|c| c.delivery)
             .collect();
+        for claim in &claims {
+            self.mine.remove(claim);
+        }
         if !claims.is_empty()
             && let Err(e) = self.spool.release(claims).await
         {

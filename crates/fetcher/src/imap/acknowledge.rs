@@ -1,6 +1,6 @@
 //! Tells the mailbox what was delivered: deleted, moved, marked seen, or kept. Each failure repeats only this.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use imap_proto::Response;
 use spool::MessageId;
@@ -17,12 +17,14 @@ pub(crate) const BATCH: usize = 500;
 
 /// Acknowledges one folder's delivered messages on the server; gives those that are done and may be forgotten.
 ///
-/// `delivered` holds at most [`BATCH`] messages. A UID that vanished counts as done.
+/// `delivered` holds at most [`BATCH`] messages. A UID that vanished counts as done. `flagged` are UIDs that an earlier call could
+/// only flag; what this one can only flag joins them.
 pub(crate) async fn acknowledge(
     connection: &mut Connection,
     capabilities: &Capabilities,
     after: &After,
     mut delivered: Vec<(MessageId, u32)>,
+    flagged: &mut BTreeSet<u32>,
 ) -> Result<Vec<MessageId>, FetchError> {
     delivered.sort_unstable_by_key(|&(_, uid)| uid);
     let mut uids: Vec<u32> = delivered.iter().map(|&(_, uid)| uid).collect();
@@ -30,7 +32,7 @@ pub(crate) async fn acknowledge(
     if *after == After::Keep {
         return Ok(done);
     }
-    let first = apply(connection, capabilities, after, &uids).await;
+    let first = apply(connection, capabilities, after, &uids, flagged).await;
     let refusal = match first {
         Ok(()) => return Ok(done),
         Err(e) => e.refused()?,
@@ -46,7 +48,7 @@ pub(crate) async fn acknowledge(
     }
     uids.retain(|uid| left.contains(uid));
     if !uids.is_empty() {
-        apply(connection, capabilities, after, &uids).await?;
+        apply(connection, capabilities, after, &uids, flagged).await?;
     }
     Ok(done)
 }
@@ -56,12 +58,13 @@ async fn apply(
     capabilities: &Capabilities,
     after: &After,
     uids: &[u32],
+    flagged: &mut BTreeSet<u32>,
 ) -> Result<(), FetchError> {
     let set = uid_set(uids);
     match after {
         After::Keep => Ok(()),
         After::Seen => store(connection, &set, "\\Seen").await,
-        After::Delete => delete(connection, capabilities, uids).await,
+        After::Delete => delete(connection, capabilities, uids, flagged).await,
         After::Move { folder, .. } => {
             let target = folder_name(folder);
             if capabilities.has("MOVE") {
@@ -72,7 +75,7 @@ async fn apply(
             connection
                 .run("UID COPY", &format!("UID COPY {set} {target}"), |_| {})
                 .await?;
-            delete(connection, capabilities, uids).await
+            delete(connection, capabilities, uids, flagged).await
         }
     }
 }
@@ -92,6 +95,7 @@ async fn delete(
     connection: &mut Connection,
     capabilities: &Capabilities,
     uids: &[u32],
+    flagged: &mut BTreeSet<u32>,
 ) -> Result<(), FetchError> {
     let set = uid_set(uids);
     if capabilities.has("UIDPLUS") {
@@ -104,16 +108,19 @@ async fn delete(
     let foreign = list_set(connection, "1:*", false)
         .await?
         .iter()
-        .any(|l| l.deleted && uids.binary_search(&l.uid).is_err());
+        .any(|l| l.deleted && uids.binary_search(&l.uid).is_err() && !flagged.contains(&l.uid));
     store(connection, &set, "\\Deleted").await?;
     if foreign {
         tracing::info!(
             "delivered messages are flagged \\Deleted and not expunged: the folder holds messages that somebody else flagged, \
              and the server has no UIDPLUS to tell them apart"
         );
+        flagged.extend(uids);
         return Ok(());
     }
-    connection.run("EXPUNGE", "EXPUNGE", |_| {}).await
+    connection.run("EXPUNGE", "EXPUNGE", |_| {}).await?;
+    flagged.clear();
+    Ok(())
 }
 
 /// Makes sure that delivered mail can be moved where it shall go. `change` false only looks.

@@ -47,11 +47,31 @@ impl Folder {
         self.selected = Some(selected);
     }
 
+    /// Listing begins with the first UID again; what is known is passed over by its key.
+    pub(crate) fn list_anew(&mut self) {
+        if self.pending.is_empty() {
+            self.window = Window::new();
+        }
+    }
+
+    /// Whether a SELECT told of messages that came after the last listing.
+    pub(crate) fn has_unlisted(&self, exists: u32) -> bool {
+        exists > 0
+            && self
+                .selected
+                .is_some_and(|s| self.window.ends_before(s.uidnext))
+    }
+
     /// Puts a message off until the next look; true the first time.
     pub(crate) fn put_off(&mut self, uid: u32) -> bool {
         let times = self.put_off.entry(uid).or_default();
         *times = times.saturating_add(1);
         *times == 1
+    }
+
+    /// Whether a message waits for the next look.
+    pub(crate) fn is_put_off(&self, uid: u32) -> bool {
+        self.put_off.contains_key(&uid)
     }
 
     /// Whether a message was put off so often that the server is believed.
@@ -69,5 +89,31 @@ impl Folder {
     /// UIDs to look at again, ascending.
     pub(crate) fn again(&self) -> Vec<u32> {
         self.put_off.keys().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_select_tells_of_mail_that_came_after_the_listing() {
+        let mut folder = Folder::new("INBOX");
+        assert!(!folder.has_unlisted(1), "nothing is known before a SELECT");
+        let selected = |uidnext| Selected {
+            uidvalidity: 7,
+            uidnext,
+            read_only: false,
+        };
+        folder.select(selected(Some(1)));
+        assert!(!folder.has_unlisted(1));
+        folder.select(selected(Some(2)));
+        assert!(folder.has_unlisted(1));
+        assert!(!folder.has_unlisted(0), "it has gone again");
+        folder.select(selected(None));
+        assert!(
+            !folder.has_unlisted(1),
+            "a server without UIDNEXT tells nothing"
+        );
     }
 }

@@ -84,6 +84,11 @@ impl Window {
         }
     }
 
+    /// Whether a folder with this UIDNEXT holds UIDs above those listed.
+    pub(crate) fn ends_before(&self, uidnext: Option<u32>) -> bool {
+        uidnext.is_some_and(|next| next > self.next)
+    }
+
     /// The next range: its first UID, and its last one, or None for `*`.
     fn range(&self, exists: u32, uidnext: Option<u32>) -> (u32, Option<u32>) {
         let last = self.next.saturating_add(self.width - 1);

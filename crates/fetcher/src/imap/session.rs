@@ -3,8 +3,9 @@
 mod acknowledging;
 mod news;
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use token_store::TokenError;
@@ -34,6 +35,9 @@ const BREATH: Duration = Duration::from_millis(20);
 const KEEP_OPEN: Duration = Duration::from_secs(300);
 /// Before giving it up, deliveries get so long to end, to be acknowledged at once.
 const LINGER: Duration = Duration::from_secs(30);
+/// A session that lives so long lists its folders from the beginning: a message that was flagged \Deleted or seemed to have vanished
+/// may be back, and one that a person wants fetched again is listed already. OAuth sessions rarely live so long.
+const WHOLE: Duration = Duration::from_secs(6 * 3600);
 /// A refused acknowledgement is tried again after this.
 const REPEAT: Duration = Duration::from_secs(60);
 
@@ -53,6 +57,8 @@ pub(crate) struct Memory {
     pub(crate) worked: AtomicBool,
     /// A literal was far larger than its RFC822.SIZE: messages are fetched in pieces only.
     pub(crate) in_pieces: AtomicBool,
+    /// By folder and UIDVALIDITY: what was acknowledged by a flag alone, and is to be expunged once that harms nobody.
+    flagged: Mutex<BTreeMap<(String, u32), BTreeSet<u32>>>,
 }
 
 /// Why a session ended well.
@@ -113,6 +119,7 @@ pub(crate) async fn run(context: Context) -> Result<End, FetchError> {
         folders,
         current: None,
         refused_at: None,
+        whole_at: Instant::now(),
     };
     let end = session.work().await?;
     session.connection.leave().await;
@@ -141,6 +148,8 @@ struct Session {
     current: Option<usize>,
     /// When an acknowledgement was last refused.
     refused_at: Option<Instant>,
+    /// When listing last began with the first UID.
+    whole_at: Instant,
 }
 
 impl Session {
@@ -154,7 +163,15 @@ impl Session {
                 return Ok(end);
             }
             self.connection.run("NOOP", "NOOP", |_| {}).await?;
+            if self.whole_at.elapsed() >= WHOLE {
+                self.list_anew();
+            }
         }
+    }
+
+    fn list_anew(&mut self) {
+        self.whole_at = Instant::now();
+        self.folders.iter_mut().for_each(Folder::list_anew);
     }
 
     fn stopping(&self) -> bool {
@@ -290,6 +307,9 @@ impl Session {
             let mut poked = false;
             let woken = if can_idle {
                 self.open(0).await?;
+                if self.folders[0].has_unlisted(self.connection.exists) {
+                    return Ok(None);
+                }
                 let until = until.min(Instant::now() + longest_idle(mailbox.idle_minutes));
                 idle(
                     &mut self.connection,
@@ -305,6 +325,10 @@ impl Session {
                 Woken::Called => poked,
                 Woken::Time => Instant::now() >= poll,
             };
+            if poked {
+                // A person who asks for a fetch means all of it.
+                self.list_anew();
+            }
             if look && !self.stopping() {
                 return Ok(None);
             }
@@ -345,6 +369,21 @@ impl Memory {
     pub(crate) fn learn(&self, error: &FetchError) {
         if matches!(error, FetchError::TooLong(_)) {
             self.in_pieces.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes out what is flagged in a folder; to be put back with [`Memory::keep_flagged`].
+    fn take_flagged(&self, folder: &str, uidvalidity: u32) -> BTreeSet<u32> {
+        let mut flagged = self.flagged.lock().unwrap_or_else(PoisonError::into_inner);
+        flagged
+            .remove(&(folder.to_owned(), uidvalidity))
+            .unwrap_or_default()
+    }
+
+    fn keep_flagged(&self, folder: &str, uidvalidity: u32, uids: BTreeSet<u32>) {
+        if !uids.is_empty() {
+            let mut flagged = self.flagged.lock().unwrap_or_else(PoisonError::into_inner);
+            flagged.insert((folder.to_owned(), uidvalidity), uids);
         }
     }
 }

@@ -99,6 +99,36 @@ fn without_uidplus_others_deleted_mail_is_never_expunged() {
 }
 
 #[test]
+fn without_uidplus_our_own_flagged_mail_is_expunged_once_others_mail_is_gone() {
+    local(async {
+        let (gateway, fake) = (Gateway::new(), Fake::start("IDLE"));
+        fake.add_mail(Mail {
+            bytes: mail(0, 300),
+            flags: ["\\Deleted".to_owned()].into(),
+            ..Mail::default()
+        });
+        fake.add(&mail(1, 500));
+        let running = gateway.start(gateway.mailbox(&fake, After::Delete));
+        let acknowledged = |all: u64| {
+            let counts = gateway.parts.spool.counts(Direction::In, "support");
+            let counts = counts.unwrap();
+            counts.done == all && counts.unacknowledged == 0
+        };
+        until("the first is flagged", || acknowledged(1)).await;
+        {
+            let mut state = fake.state();
+            let inbox = state.folders.get_mut("INBOX").unwrap();
+            inbox.mails.remove(&1);
+        }
+        fake.add(&mail(2, 500));
+        fake.add(&mail(3, 500));
+        until("the others are acknowledged", || acknowledged(3)).await;
+        running.stop().await;
+        assert_eq!(fake.look("INBOX"), [], "all of ours are gone");
+    });
+}
+
+#[test]
 fn seen_sets_only_the_flag() {
     let (asked, fake) = acknowledged_by(ALL, After::Seen, &CHANGES);
     assert_eq!(asked, ["UID STORE 1:2 +FLAGS.SILENT (\\Seen)"]);

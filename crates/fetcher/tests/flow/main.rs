@@ -293,3 +293,32 @@ fn as_many_commands_run_at_once_as_are_allowed_and_not_more() {
         assert_eq!(seen.iter().max(), Some(&3), "{seen:?}");
     });
 }
+
+#[test]
+fn a_fetch_that_a_person_asks_for_lists_the_whole_folder_again() {
+    local(async {
+        let (gateway, fake) = (Gateway::new(), Fake::start(ALL));
+        let earlier = fake.add_mail(Mail {
+            bytes: mail(1, 500),
+            flags: ["\\Deleted".to_owned()].into(),
+            ..Mail::default()
+        });
+        fake.add(&mail(2, 500));
+        let running = gateway.start(gateway.mailbox(&fake, After::Keep));
+        until("the other one is delivered", || {
+            gateway.delivered() == [mail(2, 500)]
+        })
+        .await;
+        {
+            let mut state = fake.state();
+            let inbox = state.folders.get_mut("INBOX").unwrap();
+            inbox.mails.get_mut(&earlier).unwrap().flags.clear();
+        }
+        gateway.parts.poke.notify_one();
+        until("what was undeleted is delivered too", || {
+            gateway.delivered() == sorted(vec![mail(1, 500), mail(2, 500)])
+        })
+        .await;
+        running.stop().await;
+    });
+}

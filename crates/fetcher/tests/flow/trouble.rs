@@ -1,6 +1,8 @@
 //! Servers, messages and ticket systems that don't do as they should: nothing is lost, nothing doubled.
 
-use spool::Direction;
+use std::time::Duration;
+
+use spool::{DeliveryId, Direction};
 use token_store::accounts::{After, Condition, Mailbox};
 
 use crate::fake::{Fake, Mail};
@@ -298,5 +300,36 @@ fn the_command_knows_a_message_again_at_its_next_attempt_also_after_a_restart() 
             "{first}"
         );
         assert_eq!(first.split(' ').nth(4).map(str::len), Some(64), "{first}");
+    });
+}
+
+#[test]
+fn a_lease_that_ends_under_a_running_command_starts_no_second_one() {
+    local(async {
+        let (gateway, fake) = (Gateway::new(), Fake::start(ALL));
+        fake.add(&mail(1, 500));
+        let script = "echo x >> \"$0/starts\"; until [ -e \"$0/../go\" ]; do sleep 0.05; done";
+        let mut mailbox = gateway.mailbox_with(&fake, After::Delete, script);
+        mailbox.deliver.concurrency = 2;
+        let running = gateway.start(mailbox);
+        let starts = || std::fs::read_to_string(gateway.got().join("starts")).unwrap_or_default();
+        until("the command runs", || !starts().is_empty()).await;
+
+        let spool = &gateway.parts.spool;
+        let id = spool.queue(None).unwrap()[0].id;
+        spool
+            .extend(vec![DeliveryId(id)], Duration::ZERO)
+            .await
+            .unwrap();
+        // The deliveries look again when the lease, which is a second now, is over.
+        fake.add(&mail(2, 500));
+        until("the first is claimed anew", || {
+            spool.queue(None).unwrap()[0].attempts == 2
+        })
+        .await;
+        std::fs::write(gateway.folder.path().join("go"), "").unwrap();
+        until("all is acknowledged", || fake.look("INBOX").is_empty()).await;
+        running.stop().await;
+        assert_eq!(starts(), "x\nx\n", "one start for each message");
     });
 }

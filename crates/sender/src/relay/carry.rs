@@ -13,6 +13,8 @@ use wire::dial::Stream;
 /// recorded, it could go out once more.
 const RECORD_PAUSE: Duration = Duration::from_secs(1);
 const RECORD_TRIES: u32 = 300;
+/// As often a claim that could not be put back is tried again: it would be in nobody's hands until its lease ends.
+const RELEASE_TRIES: u32 = 10;
 
 /// How a task ended.
 pub(crate) struct Carried {
@@ -178,14 +180,24 @@ pub(crate) async fn record(account: &Account, delivery: DeliveryId, outcome: Out
     );
 }
 
-/// Puts claims back as they were. If that fails, the lease runs out by itself.
+/// Puts claims back as they were. If that keeps failing, the lease runs out by itself.
 pub(crate) async fn release(account: &Account, deliveries: Vec<DeliveryId>) {
     if deliveries.is_empty() {
         return;
     }
-    if let Err(error) = account.parts.spool.release(deliveries).await {
-        warn!(relay = account.name(), %error, "claims could not be put back; they are when their lease ends");
+    for _ in 0..RELEASE_TRIES {
+        match account.parts.spool.release(deliveries.clone()).await {
+            Ok(()) => return,
+            Err(error) => {
+                warn!(relay = account.name(), %error, "claims could not be put back yet")
+            }
+        }
+        tokio::time::sleep(RECORD_PAUSE).await;
     }
+    error!(
+        relay = account.name(),
+        "claims were not put back; their messages wait until the lease ends"
+    );
 }
 
 /// One line for each recipient whose message did not go through.

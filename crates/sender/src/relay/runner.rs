@@ -1,26 +1,24 @@
 //! The loop of one relay: look for what is due, begin what may begin, wait for whatever comes first.
+mod claims;
+
 use super::carry::{Carried, carry, record, release};
 use super::connect::Account;
 use super::gate::Gate;
 use super::judge::Trouble;
 use super::pace::Pace;
 use crate::smtp_client::Client;
+use claims::LEASE;
 use spool::{DeliveryId, Direction, OutClaim, Outcome};
 use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 use token_store::accounts::{Condition, Kind};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 use wire::dial::Stream;
 
-/// A claim outlasts the longest exchange: ten minutes for the last answer, and the largest message over a slow line before
-/// it. A crash needs no lease to end, since the next start puts claims back.
-const LEASE: Duration = Duration::from_secs(2 * 3600);
-/// Claims made ahead for each connection, so that none waits for the spool.
-const AHEAD: usize = 4;
 /// Deliveries blocked in one go.
 const BLOCK_BATCH: usize = 100;
 
@@ -34,6 +32,8 @@ struct Kept {
 pub(crate) struct Runner {
     account: Arc<Account>,
     queue: VecDeque<OutClaim>,
+    /// When the first of the queue was claimed, or earlier.
+    queued_since: Instant,
     kept: Vec<Kept>,
     running: JoinSet<Carried>,
     /// What each running task has claimed, in case it panics.
@@ -49,6 +49,7 @@ impl Runner {
     pub(crate) fn new(account: Arc<Account>) -> Self {
         Self {
             queue: VecDeque::new(),
+            queued_since: Instant::now(),
             kept: Vec::new(),
             running: JoinSet::new(),
             claimed: HashMap::new(),
@@ -65,6 +66,7 @@ impl Runner {
     pub(crate) async fn run(mut self) {
         let account = Arc::clone(&self.account);
         let hint = account.parts.spool.hint(Direction::Out, account.name());
+        self.put_back_left_behind().await;
         loop {
             // Listening begins before looking, so that nothing that happens in between goes unnoticed.
             let mut hinted = pin!(hint.notified());
@@ -74,6 +76,7 @@ impl Runner {
 
             self.gate.tick(Instant::now());
             self.retire();
+            self.put_back_stale().await;
             self.look().await;
             self.begin();
             self.show();
@@ -92,44 +95,6 @@ impl Runner {
             }
         }
         self.drain().await;
-    }
-
-    /// Claims what is due, oldest first, unless enough is at hand.
-    async fn look(&mut self) {
-        let now = Instant::now();
-        let slots = self.gate.slots();
-        if self.gate.shut().is_some() || now < self.look_at || self.queue.len() >= slots {
-            return;
-        }
-        let spool = &self.account.parts.spool;
-        let limit = (slots * AHEAD).min(self.pace.limit());
-        let poll = self.account.timing.poll;
-        self.look_at = match spool.claim_out(self.account.name(), limit, LEASE).await {
-            Ok(claims) => {
-                let more = claims.len() >= limit;
-                self.queue.extend(claims);
-                match more {
-                    true => now,
-                    false => now + self.due_in().map_or(poll, |due| due.min(poll)),
-                }
-            }
-            Err(error) => {
-                warn!(relay = self.account.name(), %error, "the spool could not be asked for what is due");
-                now + poll
-            }
-        };
-    }
-
-    fn due_in(&self) -> Option<Duration> {
-        let due = self
-            .account
-            .parts
-            .spool
-            .next_due(Direction::Out, self.account.name());
-        due.unwrap_or_else(|error| {
-            warn!(relay = self.account.name(), %error, "the spool could not say what is due next");
-            None
-        })
     }
 
     /// Begins as many messages as connections and rate allow.

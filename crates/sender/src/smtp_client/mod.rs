@@ -36,6 +36,9 @@ pub(crate) struct Patience {
     pub(crate) command: Duration,
     /// One block of the text: section 4.5.3.2.5.
     pub(crate) block: Duration,
+    /// Envelope and text of one message, up to its final dot. Each step's limit allows a slow server to take days, and a
+    /// claim's lease ends before. Enough for 150 MB at 35 KB/s.
+    pub(crate) message: Duration,
     /// The answer to the final dot: section 4.5.3.2.6. Giving up early is how copies are made.
     pub(crate) last: Duration,
     /// The goodbye, on which nothing depends.
@@ -48,6 +51,7 @@ impl Default for Patience {
             connect: Duration::from_secs(30),
             command: Duration::from_secs(300),
             block: Duration::from_secs(180),
+            message: Duration::from_secs(75 * 60),
             last: Duration::from_secs(600),
             quit: Duration::from_secs(2),
         }

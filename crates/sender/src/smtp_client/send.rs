@@ -4,6 +4,7 @@ use super::{Client, ClientError, Reply, Stage, Text, lost};
 use crate::address;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
 
 /// Commands sent at once before their replies are read: neither side's buffers can fill up with so few
 /// (RFC 2920 section 3.1 leaves that care to the client).
@@ -124,6 +125,11 @@ impl Replies {
         Ok(())
     }
 
+    /// Which reply belongs to which recipient is no longer known.
+    fn forget(&mut self) {
+        self.settled.fill(None);
+    }
+
     fn into_answers(mut self, rest: &Answer) -> Vec<Answer> {
         self.settle_rest(rest);
         self.settled.into_iter().flatten().collect()
@@ -141,8 +147,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 untouched: false,
             };
         }
+        let deadline = Instant::now() + self.patience.message;
         let mut replies = Replies::new(envelope.recipients.len());
-        if let Err(broken) = self.envelope(envelope, &mut replies).await {
+        let told = timeout_at(deadline, self.envelope(envelope, &mut replies)).await;
+        if let Err(broken) = told.unwrap_or_else(|_| Err(self.too_slow())) {
             let untouched = !replies.touched;
             return Sent {
                 connection: None,
@@ -165,6 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 envelope.size,
                 text,
                 replies.accepted > 0 && !replies.stopped,
+                deadline,
             )
             .await;
         Sent {
@@ -172,6 +181,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             answers: replies.into_answers(&answer),
             untouched: false,
         }
+    }
+
+    fn too_slow(&self) -> Answer {
+        let minutes = self.patience.message.as_secs() / 60;
+        Answer::Lost(format!(
+            "the server was too slow: the message was not through after {minutes} minutes"
+        ))
+    }
+
+    /// Between question and answer nothing may lie in wait: a reply nobody asked for would be taken for the next one's.
+    /// Only a goodbye comes unasked, and it is no answer to anything.
+    fn in_step(&self) -> bool {
+        let unasked = self.lines.buffered();
+        unasked.is_empty() || unasked.starts_with(b"421")
     }
 
     /// What this server cannot take, known before anything is sent.
@@ -221,6 +244,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         envelope: Envelope<'_>,
         replies: &mut Replies,
     ) -> Result<(), Answer> {
+        if !self.in_step() {
+            return Err(out_of_step());
+        }
         if self.open_transaction {
             let reset = self.command(Stage::Reset, "RSET").await;
             reset.map_err(|error| Answer::Lost(error.to_string()))?;
@@ -250,6 +276,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                     Err(error) => return Err(broken.unwrap_or(Answer::Lost(error.to_string()))),
                 }
             }
+            if !self.in_step() {
+                replies.forget();
+                return Err(out_of_step());
+            }
         }
         Ok(())
     }
@@ -276,13 +306,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// After 354: the text and its answer, and whether the connection is still in step. If nobody is left to take it, the
     /// server gets an empty message, as RFC 2920 section 3.1 asks, and its answer means nothing.
-    async fn text(&mut self, size: u64, text: Text, wanted: bool) -> (Answer, bool) {
+    async fn text(
+        &mut self,
+        size: u64,
+        text: Text,
+        wanted: bool,
+        deadline: Instant,
+    ) -> (Answer, bool) {
         self.lines.set_timeout(self.patience.block);
         let mut last = Vec::new();
         if wanted {
-            match self.all_but_the_end(size, text).await {
-                Ok(rest) => last = rest,
-                Err(answer) => return (answer, false),
+            match timeout_at(deadline, self.all_but_the_end(size, text)).await {
+                Ok(Ok(rest)) => last = rest,
+                Ok(Err(answer)) => return (answer, false),
+                Err(_) => return (self.too_slow(), false),
             }
         } else {
             last.extend_from_slice(b".\r\n");
@@ -291,7 +328,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let sent = self.lines.send(&last).await;
         match self.reply_within(Stage::End, self.patience.last).await {
             Ok(reply) if reply.class() != 3 => {
-                let in_step = sent.is_ok() && reply.code != 421;
+                let in_step = sent.is_ok() && reply.code != 421 && self.in_step();
+                // A server that refused in the middle of the text may refuse its end as well; RSET finds out.
+                self.open_transaction = wanted && !reply.is_positive();
                 (Answer::Reply(Stage::End, reply), in_step)
             }
             Ok(reply) => (
@@ -342,4 +381,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             _ => Answer::Lost(broken.to_string()),
         }
     }
+}
+
+fn out_of_step() -> Answer {
+    Answer::Lost("the server sent a reply that was not asked for".to_owned())
 }

@@ -10,6 +10,7 @@ use tokio::io::DuplexStream;
 use tokio::time::Instant;
 
 mod exchange;
+mod in_step;
 mod sign_in;
 mod starttls;
 

@@ -355,3 +355,45 @@ fn sha(bytes: &[u8]) -> [u8; 32] {
     use sha2::Digest;
     sha2::Sha256::digest(bytes).into()
 }
+
+#[tokio::test]
+async fn a_clock_set_ahead_ends_no_lease_and_time_does() {
+    let bench = Bench::new();
+    bench.take_in(&key(1, 1), b"m").await;
+    assert_eq!(bench.claim_in().await.len(), 1);
+    bench.hands.set_by(86_400);
+    assert!(
+        bench.claim_in().await.is_empty(),
+        "its command runs still: it would get the message twice at a time"
+    );
+    bench.hands.pass(LEASE.as_secs() + 1);
+    assert_eq!(bench.claim_in().await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_dead_claimant_left_is_put_back_for_this_account_and_direction_alone() {
+    let bench = Bench::new();
+    bench.take_in(&key(1, 1), b"m").await;
+    bench.take_out("relay", &["a@example.net"], b"o").await;
+    assert_eq!(bench.claim_in().await.len(), 1);
+    assert_eq!(bench.claim_out().await.len(), 1);
+    let release = async |direction, account| {
+        let released = bench.spool.release_account(direction, account).await;
+        released.unwrap()
+    };
+    assert_eq!(release(Direction::In, "other").await, 0);
+    assert_eq!(release(Direction::Out, "support").await, 0);
+    assert!(bench.claim_in().await.is_empty());
+
+    assert_eq!(release(Direction::In, "support").await, 1);
+    let again = bench.claim_in().await;
+    assert_eq!(again[0].attempt, 2, "the attempt stays counted");
+
+    assert_eq!(release(Direction::Out, "relay").await, 1);
+    assert!(
+        bench.claim_out().await.is_empty(),
+        "the relay may still have it on a dead connection"
+    );
+    bench.hands.pass(5);
+    assert_eq!(bench.claim_out().await.len(), 1);
+}

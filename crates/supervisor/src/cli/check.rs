@@ -23,7 +23,7 @@ pub(crate) async fn check(file: &Path) -> Result<(), Failure> {
     ))?;
     sheet.about_file(&config)?;
 
-    let office = Office::open(file).await?;
+    let office = Office::look(file).await?;
     let tokens = office.tokens()?;
     let store = tokens.store();
     sheet.tokens(&office, &tokens).await?;

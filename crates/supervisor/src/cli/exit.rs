@@ -182,13 +182,25 @@ impl From<ConsentError> for Failure {
     }
 }
 
+/// What `postern token add` calls a field of an order.
+fn argument(field: &str) -> String {
+    match (field, field.split_once('.')) {
+        ("client_id", _) => "--client-id".to_owned(),
+        ("client_secret", _) => "the client secret".to_owned(),
+        ("scope", _) => "--scope".to_owned(),
+        (_, Some(("endpoints", endpoint))) => format!("--{endpoint}"),
+        (_, Some(("variables", variable))) => format!("--variable {variable}=VALUE"),
+        _ => field.to_owned(),
+    }
+}
+
 impl From<AddError> for Failure {
     fn from(error: AddError) -> Self {
         match error {
             AddError::Mistakes(mistakes) => {
                 let lines: Vec<String> = mistakes
                     .iter()
-                    .map(|mistake| format!("{}: {}", mistake.field, mistake.why))
+                    .map(|mistake| format!("{}: {}", argument(&mistake.field), mistake.why))
                     .collect();
                 Self::new(Code::Data, lines.join("\n"))
             }
@@ -211,5 +223,29 @@ impl From<std::io::Error> for Failure {
 impl From<serde_json::Error> for Failure {
     fn from(error: serde_json::Error) -> Self {
         Self::new(Code::Software, format!("JSON: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use provider_template::Mistake;
+
+    #[test]
+    fn a_mistake_in_an_order_is_told_by_the_argument_that_mends_it() {
+        let told = |field: &str| {
+            let mistake = Mistake {
+                field: field.to_owned(),
+                why: "is missing".to_owned(),
+            };
+            Failure::from(AddError::Mistakes(vec![mistake])).words
+        };
+        assert_eq!(told("endpoints.token"), "--token: is missing");
+        assert_eq!(
+            told("variables.TenantID"),
+            "--variable TenantID=VALUE: is missing"
+        );
+        assert_eq!(told("client_id"), "--client-id: is missing");
+        assert_eq!(told("name"), "name: is missing");
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use token_store::CallbackAnswer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::exit::{Code, Failure};
@@ -14,6 +15,8 @@ use super::exit::{Code, Failure};
 const LONGEST_HEAD: usize = 32 * 1024;
 /// A browser sends its request at once; a connection opened ahead of need sends nothing.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A browser opens six connections to a host at most.
+const AT_ONCE: usize = 16;
 
 /// Bound loopback addresses of one port.
 pub(crate) struct Loopback {
@@ -50,18 +53,18 @@ impl Loopback {
         self.port
     }
 
-    /// Waits for the next request to `path`; others are answered with 404.
+    /// Waits for the next request to `path`; others are answered with 404. Connections are read side by side, so that
+    /// one that says nothing does not hold up the redirect.
     pub(crate) async fn next(&self, path: &str) -> Callback {
+        let mut read = JoinSet::new();
         loop {
-            let Some(mut stream) = self.accept().await else {
-                continue;
-            };
-            let Ok(Ok(head)) = timeout(PATIENCE, head(&mut stream)).await else {
-                continue;
-            };
-            match answer_in(&head, path) {
-                Some(answer) => return Callback { answer, stream },
-                None => respond(&mut stream, "404 Not Found", "There is nothing here.").await,
+            tokio::select! {
+                accepted = self.accept(), if read.len() < AT_ONCE => if let Some(stream) = accepted {
+                    read.spawn(redirect(stream, path.to_owned()));
+                },
+                Some(done) = read.join_next() => if let Ok(Some(callback)) = done {
+                    return callback;
+                },
             }
         }
     }
@@ -92,6 +95,18 @@ impl Callback {
     pub(crate) async fn reply(mut self, well: bool, words: &str) {
         let status = if well { "200 OK" } else { "400 Bad Request" };
         respond(&mut self.stream, status, words).await;
+    }
+}
+
+/// The redirect that a connection brings; None, and 404, when it brings something else.
+async fn redirect(mut stream: TcpStream, path: String) -> Option<Callback> {
+    let head = timeout(PATIENCE, head(&mut stream)).await.ok()?.ok()?;
+    match answer_in(&head, &path) {
+        Some(answer) => Some(Callback { answer, stream }),
+        None => {
+            respond(&mut stream, "404 Not Found", "There is nothing here.").await;
+            None
+        }
     }
 }
 
@@ -140,6 +155,7 @@ fn answer_in(head: &[u8], path: &str) -> Option<CallbackAnswer> {
             "code" => &mut answer.code,
             "error" => &mut answer.error,
             "error_description" => &mut answer.error_description,
+            "iss" => &mut answer.iss,
             _ => continue,
         };
         *slot = Some(decode(value));
@@ -194,6 +210,10 @@ mod tests {
         let port = loopback.port();
         let browser = async move {
             let mut texts = Vec::new();
+            // Opened ahead of need, as browsers do; nothing is ever said on it.
+            let _silent = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+                .await
+                .unwrap();
             for target in ["/favicon.ico", "/cb?state=s&code=c"] {
                 let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
                     .await
@@ -213,7 +233,12 @@ mod tests {
             assert_eq!(callback.answer.code.as_deref(), Some("c"));
             callback.reply(true, "a <b>").await;
         };
+        let begun = tokio::time::Instant::now();
         let (texts, ()) = tokio::join!(browser, command);
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "the silent connection was waited for"
+        );
         assert!(texts[0].starts_with("HTTP/1.1 404 "), "{}", texts[0]);
         assert!(
             texts[1].starts_with("HTTP/1.1 200 ") && texts[1].contains("a &lt;b>"),

@@ -8,7 +8,7 @@ use token_store::{Store, Tokens, TokensOptions};
 use tokio::time::{Instant, sleep};
 
 use super::exit::{Code, Failure};
-use crate::config::{Config, Secrets};
+use crate::config::{Config, KeySource, Secrets};
 use crate::control::{Client, ClientError, Question};
 use crate::run::{self, COMMAND, Lock, LockError, OpenError};
 
@@ -20,6 +20,8 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 pub(crate) struct Office {
     pub(crate) config: Config,
     reach: Reach,
+    /// Where a command that only looks keeps what it needs; gone with it.
+    _scratch: Option<tempfile::TempDir>,
 }
 
 enum Reach {
@@ -28,6 +30,28 @@ enum Reach {
 }
 
 impl Office {
+    /// As [`Office::open`], for a command that changes nothing: where nothing is kept yet, nothing is made either, and the
+    /// work is done on a scratch folder.
+    pub(crate) async fn look(file: &Path) -> Result<Self, Failure> {
+        let mut config = Config::read(file, Secrets::Needed)?;
+        if run::has_state(&config) || Client::reach(&config.control_socket).await.is_ok() {
+            return Self::open(file).await;
+        }
+        let scratch = tempfile::tempdir()?;
+        config.state_dir = scratch.path().to_owned();
+        config.key = KeySource::Made(scratch.path().join("postern.key"));
+        let lock = Lock::take(&config.state_dir, COMMAND).map_err(OpenError::from)?;
+        let declared = run::store(&config)?
+            .declare(&config.origin(), config.declared.clone())
+            .await;
+        declared.map_err(OpenError::from)?;
+        Ok(Self {
+            config,
+            reach: Reach::Alone { _lock: lock },
+            _scratch: Some(scratch),
+        })
+    }
+
     /// Reads the configuration, finds the daemon, or takes its place for a while. Without a daemon, what the file declares
     /// is brought into the database first, as the daemon would.
     pub(crate) async fn open(file: &Path) -> Result<Self, Failure> {
@@ -39,6 +63,7 @@ impl Office {
                     return Ok(Self {
                         config,
                         reach: Reach::Daemon(client),
+                        _scratch: None,
                     });
                 }
                 Err(ClientError::NoDaemon { .. }) => {}
@@ -46,7 +71,10 @@ impl Office {
             }
             run::state_dir(&config)?;
             match Lock::take(&config.state_dir, COMMAND) {
-                Ok(lock) => return Self::alone(file, config, lock).await,
+                Ok(lock) => {
+                    run::give_to_owner(&config)?;
+                    return Self::alone(file, config, lock).await;
+                }
                 Err(LockError::Held { .. }) if Instant::now() < give_up => {
                     sleep(BETWEEN_TRIES).await
                 }
@@ -64,7 +92,11 @@ impl Office {
                 let declared = store.declare(&origin, config.declared.clone());
                 declared.await.map_err(OpenError::from)?;
                 run::give_to_owner(&config)?;
-                Ok(Self { config, reach })
+                Ok(Self {
+                    config,
+                    reach,
+                    _scratch: None,
+                })
             }
             // Good but for secrets that only the daemon can read.
             Err(mistakes) => {
@@ -74,6 +106,7 @@ impl Office {
                 Ok(Self {
                     config: looked,
                     reach,
+                    _scratch: None,
                 })
             }
         }

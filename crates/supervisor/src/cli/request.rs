@@ -133,6 +133,7 @@ async fn complete(file: &Path, session: &str, callback: &Callback) -> Result<Str
         code,
         error,
         error_description,
+        iss,
     } = callback.answer.clone();
     if let Some(client) = office.daemon() {
         let question = Question::Complete {
@@ -141,6 +142,7 @@ async fn complete(file: &Path, session: &str, callback: &Callback) -> Result<Str
             code,
             error,
             error_description,
+            iss,
         };
         return match client.ask(&question).await {
             Ok(config) => Ok(config.as_str().unwrap_or_default().to_owned()),

@@ -106,12 +106,18 @@ impl Config {
             let mistake = Mistake::new(Place::new(1, 1), "", why);
             Mistakes::new(file.to_owned(), vec![mistake])
         };
-        let length = std::fs::metadata(file)
-            .map_err(|error| whole(format!("cannot be read: {error}")))?
-            .len();
+        let found = std::fs::metadata(file).map_err(|error| {
+            whole(format!(
+                "cannot be read: {error}; --config names another file"
+            ))
+        })?;
+        if !found.is_file() {
+            return Err(whole("is no regular file".to_owned()));
+        }
+        let length = found.len();
         if length > LONGEST_FILE {
             return Err(whole(format!(
-                "holds {length} bytes, too many for a configuration"
+                "holds {length} bytes, and a configuration no more than {LONGEST_FILE}"
             )));
         }
         let bytes =
@@ -141,6 +147,14 @@ impl Config {
     }
 
     fn parse(file: &Path, text: &str, surroundings: &Surroundings) -> Result<Self, Mistakes> {
+        // A file that an editor or a full disk has emptied must not end every account at the next reload.
+        let says_nothing =
+            |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+        if text.lines().all(says_nothing) {
+            let why = "holds no setting; expected at least mailboxes, relays or token_configs";
+            let mistake = Mistake::new(Place::new(1, 1), "", why);
+            return Err(Mistakes::new(file.to_owned(), vec![mistake]));
+        }
         let (config, mistakes, _) = examine(file, text, surroundings);
         match config {
             Some(config) if mistakes.is_empty() => Ok(config),

@@ -105,8 +105,8 @@ fn keys(node: &Node, path: &str, into: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn an_empty_file_means_the_defaults() {
-    for text in ["", "# nothing\n", "---\n", "state_dir:\nweb: ~\n"] {
+fn what_a_file_leaves_out_has_its_default() {
+    for text in ["mailboxes: []\n", "---\nrelays:\n", "state_dir:\nweb: ~\n"] {
         let config = read(text).unwrap();
         assert_eq!(config.state_dir, Path::new("/var/lib/postern"));
         assert_eq!(

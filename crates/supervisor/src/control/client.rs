@@ -25,7 +25,7 @@ pub(crate) struct Client {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     /// Nobody listens.
-    #[error("no daemon answers on {}", path.display())]
+    #[error("no daemon answers on {}; start it with `systemctl start postern` or `postern run`", path.display())]
     NoDaemon { path: PathBuf },
     /// The socket is not for this user.
     #[error("{}: permission denied; run this as root, as the daemon's user, or as a member of the socket's group", path.display())]

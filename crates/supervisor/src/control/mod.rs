@@ -34,6 +34,7 @@ pub(crate) enum Question {
         code: Option<String>,
         error: Option<String>,
         error_description: Option<String>,
+        iss: Option<String>,
     },
     /// A command changed a token config in the database.
     TokensChanged { config: String },

@@ -1,6 +1,6 @@
 //! The daemon's end of the control socket.
 
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,12 +28,19 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Binds with mode 0660. A file that a killed daemon left is replaced; one that answers is not.
+    /// Binds with mode 0660. A socket that a killed daemon left is replaced; one that answers, or a file of another kind, is not.
     pub(crate) fn bind(path: &Path) -> std::io::Result<Self> {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(std::io::Error::new(
                 std::io::ErrorKind::AddrInUse,
                 "another daemon answers there",
+            ));
+        }
+        let other_kind = std::fs::symlink_metadata(path).is_ok_and(|m| !m.file_type().is_socket());
+        if other_kind {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::AlreadyExists,
+                "there is a file of another kind in its place; name another path as control_socket, or move the file away",
             ));
         }
         let folder = path.parent().unwrap_or(Path::new("/"));
@@ -152,12 +159,14 @@ async fn answer(question: Question, handle: &Handle) -> Result<serde_json::Value
             code,
             error,
             error_description,
+            iss,
         } => {
             let answer = CallbackAnswer {
                 state,
                 code,
                 error,
                 error_description,
+                iss,
             };
             let consented = tokens.complete(&session, answer).await?;
             handle.tokens_changed(&consented.config);
@@ -172,17 +181,14 @@ async fn answer(question: Question, handle: &Handle) -> Result<serde_json::Value
             FailureKind::Unknown,
             format!("there is no mailbox named {mailbox}"),
         )),
-        Question::Retry { messages } => {
-            let messages = messages.map(|ids| ids.into_iter().map(MessageId).collect());
-            value(handle.spool().retry(messages).await.map_err(internal)?)
-        }
+        Question::Retry { messages } => value(handle.retry(messages).await.map_err(internal)?),
         Question::Delete { messages } => {
             let messages = messages.into_iter().map(MessageId).collect();
             value(handle.spool().delete(messages).await.map_err(internal)?)
         }
         Question::Reload => match handle.reload_file().await {
             Ok(words) => value(words),
-            Err(error @ crate::run::ReloadError::Busy) => {
+            Err(error @ crate::run::ReloadError::Stopping) => {
                 Err(Failure::new(FailureKind::Temporary, error.to_string()))
             }
             Err(error) => Err(Failure::new(FailureKind::Configuration, error.to_string())),

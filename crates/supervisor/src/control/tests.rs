@@ -20,6 +20,7 @@ fn questions_and_answers_are_single_json_lines_that_read_back_as_they_were() {
             code: None,
             error: None,
             error_description: None,
+            iss: Some("https://id.example".into()),
         },
         Question::Reload,
     ];
@@ -101,6 +102,13 @@ async fn a_socket_that_a_killed_daemon_left_is_replaced_and_a_living_one_is_not(
         Err(ClientError::NoDaemon { .. })
     ));
     let _third = Listener::bind(&leftover).unwrap();
+
+    // A path that names somebody's file by mistake: the file stays.
+    let precious = dir.path().join("run/precious");
+    std::fs::write(&precious, "precious").unwrap();
+    let error = Listener::bind(&precious).map(|_| ()).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
+    assert_eq!(std::fs::read(&precious).unwrap(), b"precious");
     Client::reach(&leftover).await.unwrap();
     drop(first);
     assert!(!path.exists());

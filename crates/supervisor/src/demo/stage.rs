@@ -334,6 +334,7 @@ async fn person(url: &str) -> anyhow::Result<CallbackAnswer> {
         code: value("code"),
         error: value("error"),
         error_description: value("error_description"),
+        iss: None,
     })
 }
 

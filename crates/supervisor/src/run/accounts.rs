@@ -89,17 +89,26 @@ impl Accounts {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Some(change) = changes.recv() => {
-                    let current = self.running.values().map(Running::wanted).map(|a| (a.id(), a.clone())).collect();
-                    let plan = plan(&current, change.accounts);
-                    let words = plan.words();
-                    self.carry_out(plan);
+                    let words = self.follow(change.accounts);
                     let _ = change.done.send(words);
                 }
                 Some(ended) = self.tasks.join_next() => self.ended(ended.ok()),
             }
         }
+        // Whoever waits for a change to be made hears now that it will not be.
+        drop(changes);
         // Each account's stop is a child of shutdown, so all of them are draining already.
         while self.tasks.join_next().await.is_some() {}
+    }
+
+    /// Starts, drains and restarts what differs from the wanted list; in words, what was done.
+    fn follow(&mut self, wanted: Vec<Account>) -> Vec<String> {
+        let staying = self.running.values().filter_map(Running::staying);
+        let current = staying.map(|a| (a.id(), a.clone())).collect();
+        let plan = plan(&current, wanted);
+        let words = plan.words();
+        self.carry_out(plan);
+        words
     }
 
     fn carry_out(&mut self, plan: Plan) {
@@ -162,9 +171,12 @@ impl Accounts {
 }
 
 impl Running {
-    /// What this account is, or is about to be.
-    fn wanted(&self) -> &Account {
-        self.next.as_ref().unwrap_or(&self.account)
+    /// What this account is, or is about to be; None when it drains for good, and so has to be started to come back.
+    fn staying(&self) -> Option<&Account> {
+        match self.stop.is_cancelled() {
+            true => self.next.as_ref(),
+            false => Some(&self.account),
+        }
     }
 }
 
@@ -252,5 +264,48 @@ pub(crate) fn summary(accounts: &[Account]) -> String {
     match count(Kind::Relay) {
         1 => format!("{mailboxes}, 1 relay"),
         count => format!("{mailboxes}, {count} relays"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::plan::tests::relay;
+    use token_store::TokensOptions;
+    use token_store::seal::Key;
+
+    fn idle(dir: &std::path::Path) -> Accounts {
+        let store = Store::open(&dir.join("accounts.db"), Key::from_bytes([7; 32])).unwrap();
+        let shared = Shared {
+            spool: Spool::open(dir).unwrap(),
+            tokens: Tokens::new(store, TokensOptions::default()).unwrap(),
+            board: Board::default(),
+            alive: Alive::default(),
+        };
+        Accounts::new(shared, Pokes::default(), CancellationToken::new())
+    }
+
+    #[tokio::test]
+    async fn an_account_that_comes_back_while_it_drains_starts_when_its_old_task_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut accounts = idle(dir.path());
+        let a = relay("a", "127.0.0.1");
+        assert_eq!(accounts.follow(vec![a.clone()]), ["relay a starts"]);
+        // Nothing waits here, so no task runs on in between: the relay is still draining all the time.
+        let gone = ["relay a ends: it is no longer configured"];
+        assert_eq!(accounts.follow(Vec::new()), gone);
+        assert_eq!(accounts.follow(Vec::new()), [""; 0], "said twice");
+        assert_eq!(accounts.follow(vec![a.clone()]), ["relay a starts"]);
+        let changed = relay("a", "127.0.0.2");
+        let restarts = ["relay a restarts with its new settings"];
+        assert_eq!(accounts.follow(vec![changed.clone()]), restarts);
+        assert_eq!(accounts.follow(vec![changed.clone()]), [""; 0]);
+        assert_eq!(accounts.tasks.len(), 1, "one session at a time");
+
+        let ended = accounts.tasks.join_next().await.unwrap();
+        accounts.ended(ended.ok());
+        let running = &accounts.running[&a.id()];
+        assert_eq!(running.staying(), Some(&changed));
+        assert!(!running.stop.is_cancelled());
     }
 }

@@ -1,19 +1,19 @@
 //! What signals, commands and pages may ask of the running daemon.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sender::Routes;
-use spool::Spool;
+use spool::{Direction, MessageId, Spool, SpoolError};
 use token_store::accounts::{Board, Kind};
 use token_store::{StoreError, Tokens};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::accounts::{Accounts, Change, Shared, of_store, routes};
 use super::alive::Alive;
 use super::doors::Page;
-use super::plan::Account;
+use super::plan::{Account, Id};
 use super::pokes::Pokes;
 use super::status::{self, Report};
 use crate::config::{Config, Mistakes, Secrets};
@@ -30,7 +30,8 @@ struct Inner {
     routes: watch::Sender<Arc<Routes>>,
     changes: mpsc::Sender<Change>,
     config: Mutex<Config>,
-    reloading: AtomicBool,
+    /// One reload at a time: the next one waits, and then reads the file as it is by then.
+    reload_turn: Semaphore,
     since: i64,
 }
 
@@ -43,9 +44,7 @@ pub(crate) enum ReloadError {
     Routes(String),
     #[error("nothing was changed: {0}")]
     Store(#[from] StoreError),
-    #[error("nothing was changed: another reload is under way")]
-    Busy,
-    #[error("nothing was changed: the daemon is shutting down")]
+    #[error("the daemon is shutting down; it follows the file when it starts again")]
     Stopping,
 }
 
@@ -72,7 +71,7 @@ impl Handle {
             config,
         } = parts;
         let (config, since) = (Mutex::new(config), jiff::Timestamp::now().as_second());
-        let reloading = AtomicBool::new(false);
+        let reload_turn = Semaphore::new(1);
         Self(Arc::new(Inner {
             tokens,
             spool,
@@ -81,7 +80,7 @@ impl Handle {
             routes,
             changes,
             config,
-            reloading,
+            reload_turn,
             since,
         }))
     }
@@ -130,6 +129,27 @@ impl Handle {
         self.0.pokes.poke_users_of(config);
     }
 
+    /// Makes messages due now, None: all, and ends the pauses of the accounts they wait for; how many there were.
+    pub(crate) async fn retry(&self, messages: Option<Vec<i64>>) -> Result<u64, SpoolError> {
+        let ids: Option<BTreeSet<i64>> = messages.as_ref().map(|ids| ids.iter().copied().collect());
+        let chosen = |id: &i64| ids.as_ref().is_none_or(|ids| ids.contains(id));
+        let mut accounts: BTreeSet<Id> = BTreeSet::new();
+        for (direction, kind) in [
+            (Direction::In, Kind::Mailbox),
+            (Direction::Out, Kind::Relay),
+        ] {
+            let rows = self.0.spool.queue(Some(direction))?.into_iter();
+            let waiting = rows.filter(|row| chosen(&row.id));
+            accounts.extend(waiting.map(|row| (kind, row.account)));
+        }
+        let messages = messages.map(|ids| ids.into_iter().map(MessageId).collect());
+        let retried = self.0.spool.retry(messages).await?;
+        for account in &accounts {
+            self.0.pokes.poke(account);
+        }
+        Ok(retried)
+    }
+
     /// The report of `postern status`.
     pub(crate) fn status(&self) -> anyhow::Result<Report> {
         let mut report = status::report(
@@ -144,21 +164,18 @@ impl Handle {
 
     /// Reads the configuration file again and follows it; with a mistake in it nothing changes. In words, what was done.
     pub(crate) async fn reload_file(&self) -> Result<Vec<String>, ReloadError> {
+        let turn = self.0.reload_turn.acquire().await;
+        let _turn = turn.map_err(|_| ReloadError::Stopping)?;
         let file = self.with_config(|config| config.file.clone());
-        let config = Config::read(&file, Secrets::Needed)?;
-        self.reload(config).await
+        self.reload(Config::read(&file, Secrets::Needed)?).await
     }
 
     /// Follows a configuration: new accounts start, removed ones drain, changed ones restart, the others are not touched.
-    pub(crate) async fn reload(&self, config: Config) -> Result<Vec<String>, ReloadError> {
-        if self.0.reloading.swap(true, Ordering::AcqRel) {
-            return Err(ReloadError::Busy);
-        }
+    pub(super) async fn reload(&self, config: Config) -> Result<Vec<String>, ReloadError> {
         let done = self.follow(config).await;
         for line in done.iter().flatten() {
             tracing::info!("reload: {line}");
         }
-        self.0.reloading.store(false, Ordering::Release);
         done
     }
 
@@ -236,10 +253,13 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     ];
     let words =
         |key: &str| format!("{key} has changed in the file; that takes effect at the next restart");
-    keys.iter()
-        .filter(|(_, differs)| *differs)
-        .map(|(key, _)| words(key))
-        .collect()
+    let differing = keys.iter().filter(|(_, differs)| *differs);
+    let mut lines: Vec<String> = differing.map(|(key, _)| words(key)).collect();
+    if old.library.templates != new.library.templates {
+        let line = "the provider templates have changed; the admin page offers them after the next restart";
+        lines.push(line.to_owned());
+    }
+    lines
 }
 
 impl web_admin::Gateway for Handle {

@@ -30,10 +30,10 @@ pub(crate) struct Lock {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LockError {
     /// Another process has it.
-    #[error("{} is in use already by {holder}", dir.display())]
+    #[error("{} is in use already by {holder}; two at once would use the same refresh token, so stop that one, or wait for it to end", dir.display())]
     Held { dir: PathBuf, holder: String },
     /// The file could not be opened or locked.
-    #[error("{} cannot be locked: {source}", path.display())]
+    #[error("{} cannot be locked: {source}; it belongs to the user that the daemon runs as", path.display())]
     Io {
         path: PathBuf,
         source: std::io::Error,

@@ -37,7 +37,7 @@ use alive::Alive;
 use doors::Doors;
 pub(crate) use handle::{Handle, ReloadError};
 pub(crate) use lock::{COMMAND, Lock, LockError};
-pub(crate) use open::{OpenError, give_to_owner, state_dir, store};
+pub(crate) use open::{OpenError, give_to_owner, has_state, state_dir, store};
 use pokes::Pokes;
 use supervise::{GRACE, supervise};
 
@@ -58,12 +58,26 @@ pub(crate) enum StartError {
     /// Two relays claim a sender.
     #[error("{0}")]
     Routes(String),
-    #[error("{what} cannot listen on {address}: {source}")]
+    #[error("{what} cannot listen on {address}: {source}{}", remedy(source))]
     Bind {
         what: &'static str,
         address: String,
         source: std::io::Error,
     },
+}
+
+/// What helps against a listener that cannot be bound.
+fn remedy(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "; another program listens there, end it or configure another address"
+        }
+        std::io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        std::io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 and others' folders are not for this user"
+        }
+        _ => "",
+    }
 }
 
 /// A running gateway. Dropping it ends every task at once; [`Gateway::drain`] ends them in order.

@@ -42,11 +42,16 @@ pub(crate) fn state_dir(config: &Config) -> Result<(), OpenError> {
 
 /// The sealing key; a fresh one is made only while there is no database that another one sealed.
 fn key(config: &Config) -> Result<Key, KeyError> {
-    let fresh = !config.state_dir.join(DATABASE).exists();
+    let fresh = !has_state(config);
     match &config.key {
         KeySource::Existing(path) => Key::read(path),
         KeySource::Made(path) => Key::read_or_make(path, fresh),
     }
+}
+
+/// Whether anything is kept in the state directory yet.
+pub(crate) fn has_state(config: &Config) -> bool {
+    config.state_dir.join(DATABASE).exists()
 }
 
 /// Opens accounts.db.

@@ -7,13 +7,15 @@ use crate::{Store, StoreError, TokenConfig, now};
 use std::collections::BTreeSet;
 
 impl Store {
-    /// Makes the rows equal to what a file declares (by that file's name), all or nothing; rows of other origin stay.
+    /// Makes the rows equal to what the configuration file declares, all or nothing. There is one such file for a state
+    /// directory: what it declared under another name of its own is its to change, and a name that was made by hand is
+    /// taken over once the file declares it. Whatever else was made by hand stays.
     /// A token config whose client and endpoints are unchanged keeps its token. One that the file no longer names
     /// goes, but its refresh token is kept aside and comes back with it.
     ///
     /// # Errors
-    /// When a name exists with another origin, an account names a token config that doesn't exist, or a token config
-    /// that would go is still in use.
+    /// When a name is declared twice, an account names a token config that doesn't exist, or a token config that would
+    /// go is still in use.
     pub async fn declare(&self, file: &str, declared: Declared) -> Result<(), StoreError> {
         let file = file.to_owned();
         self.write(move |rows| declare(rows, &file, declared)).await
@@ -34,22 +36,14 @@ fn declare(rows: &Rows<'_>, file: &str, declared: Declared) -> Result<(), StoreE
     )?;
     let relays = unique("relay", declared.relays.iter().map(|r| r.name.as_str()))?;
     // Accounts first, so that a token config is free to go; token configs before the accounts that name them.
-    for name in gone(rows, "mailbox", file, &mailboxes)? {
+    for name in gone(rows, "mailbox", &mailboxes)? {
         rows.remove_account::<Mailbox>(&name)?;
     }
-    for name in gone(rows, "relay", file, &relays)? {
+    for name in gone(rows, "relay", &relays)? {
         rows.remove_account::<Relay>(&name)?;
     }
     for (template, entry) in declared.token_configs {
         let present = rows.token_config(&entry.name)?;
-        if let Some(present) = &present {
-            check_origin(
-                "token config",
-                &entry.name,
-                file,
-                present.declared_in.as_deref(),
-            )?;
-        }
         let config = TokenConfig {
             entry,
             template: Some(template),
@@ -59,20 +53,15 @@ fn declare(rows: &Rows<'_>, file: &str, declared: Declared) -> Result<(), StoreE
     }
     put_accounts(rows, file, declared.mailboxes)?;
     put_accounts(rows, file, declared.relays)?;
-    for name in gone(rows, "token_config", file, &configs)? {
+    for name in gone(rows, "token_config", &configs)? {
         withdraw(rows, &name)?;
     }
     Ok(())
 }
 
-/// The names this file declared before and doesn't now.
-fn gone(
-    rows: &Rows<'_>,
-    table: &str,
-    file: &str,
-    names: &BTreeSet<String>,
-) -> Result<Vec<String>, StoreError> {
-    let mut before = rows.declared_names(table, file)?;
+/// The names that were declared before and aren't now.
+fn gone(rows: &Rows<'_>, table: &str, names: &BTreeSet<String>) -> Result<Vec<String>, StoreError> {
+    let mut before = rows.declared_names(table)?;
     before.retain(|name| !names.contains(name));
     Ok(before)
 }
@@ -83,9 +72,6 @@ fn put_accounts<A: Account>(
     accounts: Vec<A>,
 ) -> Result<(), StoreError> {
     for mut account in accounts {
-        if let Some(origin) = rows.origin::<A>(account.name())? {
-            check_origin(A::TABLE, account.name(), file, origin.as_deref())?;
-        }
         if let Auth::Token(config) = account.auth()
             && rows.token_config(config)?.is_none()
         {
@@ -122,24 +108,6 @@ fn withdraw(rows: &Rows<'_>, name: &str) -> Result<(), StoreError> {
     }
     rows.remove_token_config(name)?;
     Ok(())
-}
-
-fn check_origin(
-    what: &'static str,
-    name: &str,
-    file: &str,
-    origin: Option<&str>,
-) -> Result<(), StoreError> {
-    let origin = match origin {
-        Some(other) if other == file => return Ok(()),
-        Some(other) => format!("declared in {other}"),
-        None => "made in the web page or on the command line".to_owned(),
-    };
-    Err(StoreError::NameTaken {
-        what,
-        name: name.to_owned(),
-        origin,
-    })
 }
 
 fn unique<'a>(

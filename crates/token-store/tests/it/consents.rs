@@ -174,6 +174,32 @@ async fn a_refusal_or_a_bad_code_keeps_the_current_token() {
 }
 
 #[tokio::test]
+async fn an_answer_of_another_issuer_is_refused_before_its_code_is_shown_to_anyone() {
+    let rig = Rig::new().await;
+    let mut entry = rig.entry("t");
+    entry.config.postern.discovery = Some("https://id.example".into());
+    rig.import(entry).await;
+    let query = begin(&rig, "s").await;
+    let foreign = CallbackAnswer {
+        iss: Some("https://evil.example".into()),
+        ..accepted(&rig, &query)
+    };
+    let error = rig.tokens.complete("s", foreign).await.unwrap_err();
+    assert!(
+        error.to_string().contains("https://evil.example"),
+        "{error}"
+    );
+    assert_eq!(rig.endpoint.count(), 0, "the code was sent");
+
+    let query = begin(&rig, "s").await;
+    let own = CallbackAnswer {
+        iss: Some("https://id.example/".into()),
+        ..accepted(&rig, &query)
+    };
+    rig.tokens.complete("s", own).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_consent_without_refresh_token_keeps_the_old_one() {
     let rig = Rig::seeded().await;
     rig.endpoint.world().withhold_refresh = true;

@@ -49,14 +49,9 @@ async fn what_is_declared_comes_back_as_it_was_with_its_password() {
 }
 
 #[tokio::test]
-async fn declaring_again_keeps_tokens_and_removes_what_is_gone_but_nothing_of_other_origin() {
+async fn declaring_again_keeps_tokens_and_removes_what_is_gone_but_nothing_made_by_hand() {
     let rig = Rig::seeded().await;
     rig.store().declare("a.yaml", declared(&rig)).await.unwrap();
-    let other = Declared {
-        mailboxes: vec![mailbox("other", token("t"))],
-        ..Declared::default()
-    };
-    rig.store().declare("b.yaml", other).await.unwrap();
     seed(&rig, "declared").await;
     let before = rig.tokens.access("declared").await.unwrap();
     rig.store().declare("a.yaml", declared(&rig)).await.unwrap();
@@ -69,14 +64,7 @@ async fn declaring_again_keeps_tokens_and_removes_what_is_gone_but_nothing_of_ot
         .declare("a.yaml", Declared::default())
         .await
         .unwrap();
-    let names: Vec<_> = rig
-        .store()
-        .mailboxes()
-        .unwrap()
-        .into_iter()
-        .map(|m| m.name)
-        .collect();
-    assert_eq!(names, ["other"]);
+    assert_eq!(rig.store().mailboxes().unwrap(), []);
     assert_eq!(rig.store().relays().unwrap(), []);
     assert_eq!(rig.store().token_config("declared").unwrap(), None);
     assert!(rig.store().token_config("t").unwrap().is_some());
@@ -88,17 +76,34 @@ async fn declaring_again_keeps_tokens_and_removes_what_is_gone_but_nothing_of_ot
 }
 
 #[tokio::test]
+async fn a_renamed_file_and_a_config_made_by_hand_are_taken_over_with_their_tokens() {
+    let rig = Rig::seeded().await;
+    rig.store().declare("a.yaml", declared(&rig)).await.unwrap();
+    seed(&rig, "declared").await;
+    let mut renamed = declared(&rig);
+    renamed
+        .token_configs
+        .push(("generic".into(), rig.entry("t")));
+    rig.store().declare("b.yaml", renamed).await.unwrap();
+    for name in ["declared", "t"] {
+        let config = rig.store().token_config(name).unwrap().unwrap();
+        assert_eq!(config.declared_in.as_deref(), Some("b.yaml"));
+        assert_eq!(rig.status(name).state, State::Ready);
+        rig.tokens.access(name).await.unwrap();
+    }
+    assert!(
+        rig.store()
+            .mailboxes()
+            .unwrap()
+            .iter()
+            .all(|m| m.declared_in.as_deref() == Some("b.yaml"))
+    );
+}
+
+#[tokio::test]
 async fn a_bad_declaration_changes_nothing() {
     let rig = Rig::new().await;
     rig.store().declare("a.yaml", declared(&rig)).await.unwrap();
-    let taken = Declared {
-        token_configs: vec![("generic".into(), rig.entry("t"))],
-        ..Declared::default()
-    };
-    let elsewhere = Declared {
-        mailboxes: vec![mailbox("m", token("t"))],
-        ..Declared::default()
-    };
     let missing = Declared {
         relays: vec![relay("x", token("nobody"))],
         ..Declared::default()
@@ -108,14 +113,6 @@ async fn a_bad_declaration_changes_nothing() {
         ..Declared::default()
     };
     let cases = [
-        (
-            taken,
-            "the token config t exists already, made in the web page or on the command line",
-        ),
-        (
-            elsewhere,
-            "the mailbox m exists already, declared in a.yaml",
-        ),
         (
             missing,
             "relay x: it signs in with the token config nobody, which does not exist",
@@ -139,17 +136,12 @@ async fn a_bad_declaration_changes_nothing() {
     mixed.mailboxes.clear();
     rig.store().declare("a.yaml", mixed).await.unwrap_err();
     assert_eq!(rig.store().mailboxes().unwrap().len(), 1);
-    // A token config that another file's mailbox needs stays.
+    // A token config that a mailbox needs stays.
     let other = Declared {
         mailboxes: vec![mailbox("other", token("declared"))],
         ..Declared::default()
     };
-    rig.store().declare("b.yaml", other).await.unwrap();
-    let error = rig
-        .store()
-        .declare("a.yaml", Declared::default())
-        .await
-        .unwrap_err();
+    let error = rig.store().declare("a.yaml", other).await.unwrap_err();
     assert!(
         error.to_string().contains("used by mailbox other"),
         "{error}"
@@ -204,7 +196,10 @@ async fn an_import_is_all_or_nothing() {
     rig.store().declare("a.yaml", declared(&rig)).await.unwrap();
     let mut of_file = rig.entry("declared");
     of_file.config.scope = "other".into();
-    for bad in [of_file, rig.entry("new"), rig.entry(" ")] {
+    let mut in_clear = rig.entry("in clear");
+    let refresh = in_clear.config.requests.token_by_refresh_token.as_mut();
+    refresh.unwrap().url = "http://provider.example/token".into();
+    for bad in [of_file, rig.entry("new"), rig.entry(" "), in_clear] {
         rig.store()
             .import(vec![rig.entry("new"), bad], true)
             .await
@@ -273,13 +268,10 @@ async fn the_template_of_a_token_config_stays() {
 #[tokio::test]
 async fn a_token_config_in_use_or_declared_is_not_deleted() {
     let rig = Rig::seeded().await;
-    rig.store().declare("a.yaml", declared(&rig)).await.unwrap();
-    let accounts = Declared {
-        mailboxes: vec![mailbox("m2", token("t"))],
-        relays: vec![relay("r2", token("t"))],
-        ..Declared::default()
-    };
-    rig.store().declare("b.yaml", accounts).await.unwrap();
+    let mut all = declared(&rig);
+    all.mailboxes.push(mailbox("m2", token("t")));
+    all.relays.push(relay("r2", token("t")));
+    rig.store().declare("b.yaml", all).await.unwrap();
     let error = rig.store().delete_token_config("t").await.unwrap_err();
     assert!(
         error.to_string().contains("mailbox m2, relay r2"),
@@ -291,7 +283,7 @@ async fn a_token_config_in_use_or_declared_is_not_deleted() {
         .await
         .unwrap_err();
     assert!(
-        matches!(&error, StoreError::DeclaredIn { file, .. } if file == "a.yaml"),
+        matches!(&error, StoreError::DeclaredIn { file, .. } if file == "b.yaml"),
         "{error}"
     );
     rig.store()

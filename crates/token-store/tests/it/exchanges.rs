@@ -2,7 +2,7 @@
 
 use crate::endpoint::Endpoint;
 use crate::support::Rig;
-use token_store::accounts::Auth;
+use token_store::accounts::{Auth, Declared};
 use token_store::state::State;
 use token_store::{Credential, Secret, TokenError, Tokens, TokensOptions};
 
@@ -162,7 +162,11 @@ async fn http_beyond_loopback_is_refused_before_anything_is_sent() {
         .as_mut()
         .unwrap()
         .url = "http://192.0.2.1/token".into();
-    rig.import(entry).await;
+    let declared = Declared {
+        token_configs: vec![("generic".into(), entry)],
+        ..Declared::default()
+    };
+    rig.store().declare("a.yaml", declared).await.unwrap();
     rig.tokens.seed("t", Secret::new("r")).await.unwrap();
     let error = rig.tokens.refresh("t").await.unwrap_err();
     assert!(matches!(&error, TokenError::Broken { .. }), "{error}");
@@ -180,7 +184,7 @@ async fn a_refused_application_is_a_matter_of_configuration_since_nobody_can_con
         .push_back((400, String::new(), refused.into()));
     let error = rig.tokens.access("app").await.unwrap_err();
     assert!(matches!(&error, TokenError::Broken { .. }), "{error}");
-    assert!(error.to_string().contains("nobody signs in"), "{error}");
+    assert!(error.to_string().contains(". Nobody signs in"), "{error}");
 }
 
 #[tokio::test]

@@ -3,8 +3,7 @@
 use askama::Template;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::HeaderValue;
-use axum::http::header::REFERRER_POLICY;
+use axum::http::header::{HeaderMap, HeaderValue, ORIGIN, REFERRER_POLICY};
 use axum::response::Response;
 use provider_template::{Flow, url_is_safe};
 use token_store::accounts::Auth;
@@ -12,6 +11,7 @@ use token_store::{CallbackAnswer, ConsentError};
 
 use super::tokens::{refreshed, sorry};
 use super::{Frame, Section, html};
+use crate::address::astray;
 use crate::error::{PageError, see_other};
 use crate::flash::Flash;
 use crate::session::{Posted, SignedIn};
@@ -29,12 +29,21 @@ struct LeavePage {
 }
 
 /// Sends the administrator to the provider; a flow without a person asks at once.
-pub(crate) async fn request(State(app): State<App>, posted: Posted) -> Result<Response, PageError> {
+pub(crate) async fn request(
+    State(app): State<App>,
+    headers: HeaderMap,
+    posted: Posted,
+) -> Result<Response, PageError> {
     let by = &posted.by;
     let name = posted.fields.raw("name");
     let config = app.store().token_config(name)?;
     if config.is_some_and(|config| config.entry.config.flow == Flow::ClientCredentials) {
         return Ok(refreshed(&app, by, name).await);
+    }
+    let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
+    if let Some(origin) = astray(&app.address, origin) {
+        app.flashes.leave(&by.session.id, elsewhere(&app, origin));
+        return Ok(see_other(&app.address.link("/tokens")));
     }
     let hint = login_hint(&app, name)?;
     let redirect_uri = &app.address.redirect_uri;
@@ -64,6 +73,16 @@ pub(crate) async fn request(State(app): State<App>, posted: Posted) -> Result<Re
     };
     app.flashes.leave(&by.session.id, flash);
     Ok(see_other(&app.address.link("/tokens")))
+}
+
+fn elsewhere(app: &Inner, origin: &str) -> Flash {
+    let (public, link) = (&app.address.origin, app.address.link("/tokens"));
+    Flash::bad(&format!(
+        "Not requested: this page is open at {origin}, and the provider leads back to {public}."
+    ))
+    .advise(&format!(
+        "Open `{public}{link}`, sign in there, and request the token again."
+    ))
 }
 
 /// The user who has to sign in, when all accounts of the token config agree on one.

@@ -211,3 +211,32 @@ async fn an_unknown_token_config_is_said_to_be_unknown() {
         page.shows("role=\"alert\"");
     }
 }
+
+#[tokio::test]
+async fn a_page_that_is_open_at_another_name_of_this_machine_sends_nobody_out_in_vain() {
+    let world = World::new().await;
+    let mut browser = world.signed_in().await;
+    world.add_config(&mut browser, "support").await;
+    let csrf = browser.csrf().await;
+    let port = world.address.port();
+    browser.headers = vec![
+        ("Host", format!("localhost:{port}")),
+        ("Origin", format!("http://localhost:{port}")),
+    ];
+    let answer = browser
+        .post("/tokens/request", &[("csrf", &csrf), ("name", "support")])
+        .await;
+    assert_eq!(answer.status, 303, "{}", answer.body);
+    let page = browser.get("/tokens").await;
+    page.shows(&format!("this page is open at http://localhost:{port}"));
+    page.shows(&format!(
+        "<code>http://{}/postern/tokens</code>",
+        world.address
+    ));
+    browser.headers = vec![("Origin", format!("http://{}", world.address))];
+    way_out(
+        &browser
+            .post("/tokens/request", &[("csrf", &csrf), ("name", "support")])
+            .await,
+    );
+}

@@ -22,32 +22,36 @@ impl Session {
         self.open(at).await?;
         // Read after the SELECT: its UIDVALIDITY may be another one.
         let due = self.due(at)?;
-        let Context { mailbox, parts, .. } = &self.context;
+        let Context {
+            mailbox,
+            parts,
+            memory,
+            ..
+        } = &self.context;
+        let folder = &self.folders[at].name;
+        let uidvalidity = self.folders[at].selected.map_or(0, |s| s.uidvalidity);
         for batch in due.chunks(BATCH) {
             let count = batch.len();
-            match acknowledge(
+            let mut flagged = memory.take_flagged(folder, uidvalidity);
+            let told = acknowledge(
                 &mut self.connection,
                 &self.capabilities,
                 &mailbox.after,
                 batch.to_vec(),
+                &mut flagged,
             )
-            .await
-            {
+            .await;
+            memory.keep_flagged(folder, uidvalidity, flagged);
+            match told {
                 Ok(done) => {
                     parts.spool.acknowledged(done).await?;
-                    tracing::debug!(
-                        mailbox = mailbox.name,
-                        folder = self.folders[at].name,
-                        count,
-                        "acknowledged"
-                    );
+                    tracing::debug!(mailbox = mailbox.name, folder, count, "acknowledged");
                     self.refused_at = None;
                     self.context.show.trouble(None);
                 }
                 Err(e) => {
                     // Only this is repeated; fetching and delivering go on.
                     let refusal = e.refused()?;
-                    let folder = &self.folders[at].name;
                     tracing::warn!(
                         mailbox = mailbox.name,
                         folder,

@@ -42,13 +42,13 @@ impl Session {
         Ok(())
     }
 
-    /// Of a listing what is neither in the spool nor about to be expunged.
+    /// Of a listing what is neither in the spool, nor about to be expunged, nor put off until the next look.
     fn unknown(&self, at: usize, listed: Vec<Listed>) -> Result<Vec<Listed>, FetchError> {
         let folder = &self.folders[at];
         let uidvalidity = folder.selected.map_or(0, |s| s.uidvalidity);
         let uids: Vec<u32> = listed
             .iter()
-            .filter(|l| !l.deleted)
+            .filter(|l| !l.deleted && !folder.is_put_off(l.uid))
             .map(|l| l.uid)
             .collect();
         if uids.is_empty() {

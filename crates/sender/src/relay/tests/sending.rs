@@ -162,3 +162,15 @@ async fn a_paused_relay_sends_nothing_and_says_so() {
     house.stop().await;
     assert_eq!(house.queue().len(), 1);
 }
+
+#[tokio::test]
+async fn what_a_panicked_task_left_claimed_goes_out_once_the_next_one_begins() {
+    let mut house = House::build().await;
+    house.put(&["one@y.test"]).await;
+    let lease = Duration::from_secs(3600);
+    let left = house.parts.spool.claim_out("out", 10, lease).await;
+    assert_eq!(left.expect("a spool").len(), 1);
+    house.start();
+    house.until_sent(1).await;
+    house.stop().await;
+}

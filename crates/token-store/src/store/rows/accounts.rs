@@ -4,7 +4,6 @@ use super::Rows;
 use crate::accounts::{Auth, Mailbox, Relay};
 use crate::seal::Place;
 use crate::{Secret, StoreError};
-use rusqlite::OptionalExtension;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -72,18 +71,6 @@ impl Rows<'_> {
         Ok(account)
     }
 
-    /// Who made the row of this name: `None` no such row, `Some(None)` a person, `Some(Some(file))` that file.
-    pub(crate) fn origin<A: Account>(
-        &self,
-        name: &str,
-    ) -> Result<Option<Option<String>>, StoreError> {
-        let sql = format!("SELECT declared_in FROM {} WHERE name = ?1", A::TABLE);
-        Ok(self
-            .connection
-            .query_row(&sql, [name], |row| row.get(0))
-            .optional()?)
-    }
-
     pub(crate) fn put_account<A: Account>(&self, account: &A) -> Result<(), StoreError> {
         let definition = serde_json::to_string(account).map_err(|e| StoreError::Invalid {
             name: account.name().to_owned(),
@@ -113,17 +100,13 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// The names a file declares.
-    pub(crate) fn declared_names(
-        &self,
-        table: &str,
-        file: &str,
-    ) -> Result<Vec<String>, StoreError> {
+    /// The names that the configuration file declares.
+    pub(crate) fn declared_names(&self, table: &str) -> Result<Vec<String>, StoreError> {
         let mut statement = self.connection.prepare(&format!(
-            "SELECT name FROM {table} WHERE declared_in = ?1 ORDER BY name"
+            "SELECT name FROM {table} WHERE declared_in IS NOT NULL ORDER BY name"
         ))?;
         let names = statement
-            .query_map([file], |row| row.get(0))?
+            .query_map([], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         Ok(names)
     }
