@@ -53,16 +53,17 @@ impl Account {
         &self.relay.name
     }
 
+    /// The password, or an access token.
+    pub(crate) async fn credential(&self) -> Result<Credential, Trouble> {
+        let credential = self.parts.tokens.credential(&self.relay.auth).await;
+        credential.map_err(|e| judge_token(&e))
+    }
+
     /// Connects and signs in.
     pub(crate) async fn connect(&self) -> Result<Client<Stream>, Trouble> {
         let mut renewed = false;
         loop {
-            let credential = self
-                .parts
-                .tokens
-                .credential(&self.relay.auth)
-                .await
-                .map_err(|e| judge_token(&e))?;
+            let credential = self.credential().await?;
             let error = match self.try_with(&credential).await {
                 Ok(client) => return Ok(client),
                 Err(error) => error,

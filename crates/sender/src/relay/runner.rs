@@ -43,6 +43,8 @@ pub(crate) struct Runner {
     pace: Pace,
     look_at: Instant,
     shown: Option<Condition>,
+    /// The reason that was logged last, until a message goes through.
+    paused_for: Option<String>,
 }
 
 impl Runner {
@@ -58,6 +60,7 @@ impl Runner {
             pace: Pace::new(account.relay.rate),
             look_at: Instant::now(),
             shown: None,
+            paused_for: None,
             account,
         }
     }
@@ -67,6 +70,7 @@ impl Runner {
         let account = Arc::clone(&self.account);
         let hint = account.parts.spool.hint(Direction::Out, account.name());
         self.put_back_left_behind().await;
+        self.look_at_the_token().await;
         loop {
             // Listening begins before looking, so that nothing that happens in between goes unnoticed.
             let mut hinted = pin!(hint.notified());
@@ -74,7 +78,11 @@ impl Runner {
             let mut poked = pin!(account.parts.poke.notified());
             poked.as_mut().enable();
 
+            let blocked = self.gate.shut().is_some_and(|shut| shut.blocked);
             self.gate.tick(Instant::now());
+            if blocked && self.gate.shut().is_none() {
+                self.look_at_the_token().await;
+            }
             self.retire();
             self.put_back_stale().await;
             self.look().await;
@@ -95,6 +103,19 @@ impl Runner {
             }
         }
         self.drain().await;
+    }
+
+    /// Without a token the first reply would be the first to find out: the board says so from the start.
+    async fn look_at_the_token(&mut self) {
+        let account = Arc::clone(&self.account);
+        tokio::select! {
+            () = account.shutdown.cancelled() => {}
+            credential = account.credential() => {
+                if let Err(trouble @ Trouble::Blocked { .. }) = credential {
+                    self.stop(&trouble).await;
+                }
+            }
+        }
     }
 
     /// Begins as many messages as connections and rate allow.
@@ -150,8 +171,11 @@ impl Runner {
                 since: Instant::now(),
             });
         }
-        if carried.worked && carried.trouble.is_none() && self.gate.worked() {
-            self.unblock().await;
+        if carried.worked && carried.trouble.is_none() {
+            self.paused_for = None;
+            if self.gate.worked() {
+                self.unblock().await;
+            }
         }
         if let Some(claim) = carried.untouched {
             self.pace.take_back();
@@ -189,12 +213,16 @@ impl Runner {
     async fn stop(&mut self, trouble: &Trouble) {
         let now = Instant::now();
         let pause = self.gate.shut_for(trouble, now, fastrand::f64());
-        warn!(
-            relay = self.account.name(),
-            why = trouble.why(),
-            pause = pause.as_secs(),
-            "the relay pauses"
-        );
+        // A relay that waits for a person looks again and again; one line says so.
+        if self.paused_for.as_deref() != Some(trouble.why()) {
+            warn!(
+                relay = self.account.name(),
+                why = trouble.why(),
+                pause = pause.as_secs(),
+                "the relay pauses"
+            );
+            self.paused_for = Some(trouble.why().to_owned());
+        }
         let claims = std::mem::take(&mut self.queue);
         let why = trouble.why().to_owned();
         let after = Some(pause);

@@ -40,6 +40,17 @@ async fn without_consent_the_mail_waits_unharmed_and_flows_when_consent_is_given
 }
 
 #[tokio::test]
+async fn without_consent_the_board_says_so_before_any_reply_comes() {
+    let mut house = House::build().await;
+    house.provider.revoke(USER);
+    house.start();
+    until("the relay is blocked", async || {
+        matches!(house.condition(), Some(Condition::Blocked { .. }))
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_server_that_refuses_every_token_is_not_asked_for_token_after_token() {
     let mut house = House::build().await;
     let disabled = "535 5.7.3 Authentication unsuccessful".to_owned();
