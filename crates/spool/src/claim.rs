@@ -254,7 +254,7 @@ fn record(
     };
     t.execute(
         "UPDATE delivery SET state = ?2, due_at = ?3, attempts = ?4, refusals = ?5, doubts = ?6,
-           blocked_for = ?7, blocked_since = ?8, why = ?9, output = coalesce(?10, output) WHERE id = ?1",
+           blocked_for = ?7, blocked_since = ?8, why = ?9, output = coalesce(?10, output), held_at = ?11 WHERE id = ?1",
         params![
             claimed.delivery.0,
             state,
@@ -266,6 +266,7 @@ fn record(
             blocked_since,
             printable(cut(why, WHY)),
             output.map(|output| tail(output, OUTPUT)),
+            (state == "held").then_some(t.now),
         ],
     )?;
     Ok(())

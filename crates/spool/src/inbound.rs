@@ -317,15 +317,16 @@ fn insert_delivery(
     held: Option<&str>,
 ) -> Result<()> {
     t.execute(
-        "INSERT INTO delivery (message, direction, account, state, due_at, since, why)
-         VALUES (?, 'in', ?, ?, ?, ?, ?)",
+        "INSERT INTO delivery (message, direction, account, state, due_at, since, why, held_at)
+         VALUES (?, 'in', ?, ?, ?, ?, ?, ?)",
         params![
             message.0,
             mailbox,
             if held.is_some() { "held" } else { "due" },
             held.is_none().then_some(t.now),
             t.now,
-            held.map(printable).unwrap_or_default()
+            held.map(printable).unwrap_or_default(),
+            held.is_some().then_some(t.now),
         ],
     )?;
     t.touch(Direction::In, mailbox);

@@ -33,6 +33,7 @@ mod body;
 mod claim;
 mod clock;
 mod error;
+mod held;
 mod hint;
 mod housekeeper;
 mod identity;
@@ -61,6 +62,7 @@ use tokio::sync::Notify;
 
 pub use body::{Body, BodyWriter, Stored};
 pub use error::{Result, SpoolError};
+pub use held::HeldReport;
 pub use inbound::{InClaim, Incoming, Key, Taken, Unfetchable};
 pub use outbound::{OutClaim, OutRecipient, Outgoing};
 pub use outcome::Outcome;
@@ -82,7 +84,8 @@ pub struct MessageId(pub i64);
 pub struct DeliveryId(pub i64);
 
 /// From a mailbox, or to a relay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// From a mailbox to the ticket system.
     In,
@@ -106,7 +109,7 @@ impl Direction {
 }
 
 /// Header fields for lists, as text, cut to 200 characters.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Headline {
     /// From.
     pub from: String,

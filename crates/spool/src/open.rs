@@ -13,7 +13,10 @@ use crate::body::sync_folder;
 use crate::error::{Result, SpoolError};
 
 /// Numbered, append-only: a released one is never edited.
-const STEPS: &[M<'_>] = &[M::up(include_str!("migrations/0001-spool.sql"))];
+const STEPS: &[M<'_>] = &[
+    M::up(include_str!("migrations/0001-spool.sql")),
+    M::up(include_str!("migrations/0002-second.sql")),
+];
 pub(crate) const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 
 /// "PSTN", in the file's header: tells our database from another program's of the same name.

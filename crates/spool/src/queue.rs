@@ -329,7 +329,7 @@ fn retry(t: &Tables<'_>, message: MessageId) -> Result<bool> {
     }
     let held = t.execute(
         "UPDATE delivery SET state = 'due', due_at = ?2, since = ?2, attempts = 0, refusals = 0,
-           doubts = 0, blocked_for = 0, blocked_since = NULL
+           doubts = 0, blocked_for = 0, blocked_since = NULL, held_at = NULL
          WHERE message = ?1 AND state = 'held'",
         params![message.0, t.now],
     )?;

@@ -156,7 +156,7 @@ pub(crate) fn move_times(t: &Tables<'_>, moved: i64) -> Result<()> {
     );
     t.execute(
         "UPDATE delivery SET due_at = due_at + CASE state WHEN 'claimed' THEN ?1 ELSE min(?1, 0) END,
-           since = min(since + ?1, ?2), blocked_since = min(blocked_since + ?1, ?2)",
+           since = min(since + ?1, ?2), blocked_since = min(blocked_since + ?1, ?2), held_at = min(held_at + ?1, ?2)",
         params![moved, t.now],
     )?;
     t.execute(

@@ -136,9 +136,9 @@ fn set_aside(t: &Tables<'_>, body: &FileBody, why: &str) -> Result<()> {
         "a body is damaged; its message is held"
     );
     t.execute(
-        "UPDATE delivery SET state = 'held', due_at = NULL, why = 'its body is damaged: ' || ?2
+        "UPDATE delivery SET state = 'held', due_at = NULL, why = 'its body is damaged: ' || ?2, held_at = coalesce(held_at, ?3)
          WHERE message = ?1 AND state <> 'delivered'",
-        params![body.message.0, why],
+        params![body.message.0, why, t.now],
     )?;
     if body.direction == Direction::In {
         // Retrying it forgets it, so that a mailbox that still holds it gives it again.

@@ -3,6 +3,7 @@
 mod bodies;
 mod crash;
 mod flow;
+mod held;
 mod identity;
 mod model;
 mod opening;
