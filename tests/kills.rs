@@ -5,7 +5,7 @@ use crate::harness::postern::Setup;
 use crate::harness::postfix::Postfix;
 use crate::harness::rig::Rig;
 use crate::harness::submit::{Sent, Submitter};
-use crate::harness::{corpus, eventually, sha256};
+use crate::harness::{corpus, eventually, seeded, sha256};
 use crate::real_imap::{filing_command, mailbox_yaml};
 use crate::real_relay::{arrived, as_stored, marked, relay_yaml};
 use std::collections::{BTreeMap, BTreeSet};
@@ -247,11 +247,7 @@ impl Run {
 
 #[test]
 fn fifty_kills_lose_nothing_and_double_only_what_was_in_a_named_window() {
-    let seed = std::env::var("POSTERN_TEST_SEED").ok();
-    let seed = seed
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or_else(|| fastrand::u64(..));
-    println!("POSTERN_TEST_SEED={seed}");
+    let seed = seeded().u64(..);
     let mut run = Run::new(seed);
     for life in 0..KILLS {
         run.fill(life);

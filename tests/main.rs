@@ -9,6 +9,7 @@
 mod harness;
 
 mod admin_page;
+mod faults;
 mod house;
 mod kills;
 mod lifecycle;

@@ -4,6 +4,7 @@ pub(crate) mod corpus;
 pub(crate) mod dovecot;
 pub(crate) mod postern;
 pub(crate) mod postfix;
+pub(crate) mod proxy;
 pub(crate) mod rig;
 pub(crate) mod submit;
 
@@ -36,4 +37,19 @@ pub(crate) fn free_port() -> u16 {
 /// Whether something accepts connections on this loopback port.
 pub(crate) fn port_open(port: u16) -> bool {
     std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+/// A generator of chance whose seed is printed; `POSTERN_TEST_SEED` repeats a run.
+pub(crate) fn seeded() -> fastrand::Rng {
+    let seed = std::env::var("POSTERN_TEST_SEED").ok();
+    let seed = seed
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(|| fastrand::u64(..));
+    println!("POSTERN_TEST_SEED={seed}");
+    fastrand::Rng::with_seed(seed)
+}
+
+/// Whether the long form of a campaign was asked for: `POSTERN_TEST_LONG=1`.
+pub(crate) fn long() -> bool {
+    std::env::var_os("POSTERN_TEST_LONG").is_some()
 }
