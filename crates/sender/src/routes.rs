@@ -1,9 +1,10 @@
-//! Which relay serves which envelope sender; a pure table, swapped whole on reload.
+//! Which relay serves which sender; a pure table, swapped whole on reload.
 use crate::address;
 use std::collections::BTreeMap;
 use token_store::accounts::Relay;
 
-/// Which relay serves a sender: exact address before `@domain` before `*`.
+/// Which relay serves a sender: the envelope sender's exact address before its `@domain`; for a null sender, and one that
+/// nobody names, the same by the header's From; then `*`.
 ///
 /// Addresses are compared without regard to ASCII case, the local part too: every provider Postern
 /// knows reads them so, and a helpdesk that writes `Support@` must not lose its mail over it.
@@ -40,18 +41,30 @@ impl Routes {
         Ok(Self { by_pattern })
     }
 
-    /// The relay for an envelope sender; the null sender (empty) is served by `*` alone.
-    pub fn relay_for(&self, sender: &str) -> Option<&str> {
+    /// Whether no relay serves anybody.
+    pub fn is_empty(&self) -> bool {
+        self.by_pattern.is_empty()
+    }
+
+    /// The relay that names an envelope sender, by its address or its domain. None, also for the null sender (empty):
+    /// the header decides.
+    pub fn by_envelope(&self, sender: &str) -> Option<&str> {
         let sender = sender.to_ascii_lowercase();
+        // A pattern is no sender, whatever a header's From says.
+        let (local, domain) = address::split(&sender)?;
+        if local.is_empty() {
+            return None;
+        }
         let exact = self.by_pattern.get(&sender);
-        let by_domain = || {
-            let (_, domain) = address::split(&sender)?;
-            self.by_pattern.get(&format!("@{domain}"))
-        };
         exact
-            .or_else(by_domain)
-            .or_else(|| self.by_pattern.get("*"))
+            .or_else(|| self.by_pattern.get(&format!("@{domain}")))
             .map(String::as_str)
+    }
+
+    /// The relay for a message whose envelope sender none names: the one that names the header's From, else `*`.
+    pub fn by_from(&self, from: &str) -> Option<&str> {
+        self.by_envelope(from)
+            .or_else(|| self.by_pattern.get("*").map(String::as_str))
     }
 }
 

@@ -32,6 +32,7 @@
 mod body;
 mod claim;
 mod clock;
+pub mod dsn;
 mod error;
 mod held;
 mod hint;
@@ -64,7 +65,7 @@ pub use body::{Body, BodyWriter, Stored};
 pub use error::{Result, SpoolError};
 pub use held::HeldReport;
 pub use inbound::{InClaim, Incoming, Key, Taken, Unfetchable};
-pub use outbound::{OutClaim, OutRecipient, Outgoing};
+pub use outbound::{OutClaim, OutRecipient, Outgoing, Recipient, TakenOut};
 pub use outcome::Outcome;
 pub use queue::{Counts, QueueDelivery, QueueEntry, QueueRow};
 

@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension, params};
 
 use crate::body::Body;
 use crate::claim::lease;
+use crate::dsn::{Notify, Ret};
 use crate::error::{Result, SpoolError};
 use crate::rows::{NewMessage, insert_message, unsigned};
 use crate::tables::Tables;
@@ -19,16 +20,54 @@ pub struct Outgoing {
     /// The relay's name.
     pub relay: String,
     /// Envelope recipients, at least one; an exact repeat counts once.
-    pub recipients: Vec<String>,
+    pub recipients: Vec<Recipient>,
     /// MAIL had SMTPUTF8.
     pub smtputf8: bool,
     /// MAIL had BODY=8BITMIME.
     pub eight_bit: bool,
+    /// MAIL's RET.
+    pub ret: Option<Ret>,
+    /// MAIL's ENVID, as it was written.
+    pub envid: Option<String>,
     /// For lists.
     pub headline: Headline,
     /// Finished durable.
     pub body: Body,
 }
+
+/// An envelope recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    /// The address.
+    pub address: String,
+    /// RCPT's NOTIFY.
+    pub notify: Option<Notify>,
+    /// RCPT's ORCPT, as it was written.
+    pub orcpt: Option<String>,
+}
+
+/// A recipient without wishes.
+impl<T: Into<String>> From<T> for Recipient {
+    fn from(address: T) -> Self {
+        Self {
+            address: address.into(),
+            notify: None,
+            orcpt: None,
+        }
+    }
+}
+
+/// What became of a submission that names itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakenOut {
+    /// It is a message now.
+    New(MessageId),
+    /// It was one already; nothing was added.
+    Repeated(MessageId),
+}
+
+/// So long a submission's key is remembered.
+const REMEMBERED: i64 = 24 * 3600;
 
 /// Claimed outbound deliveries of one message for one relay.
 #[derive(Debug, Clone)]
@@ -45,6 +84,10 @@ pub struct OutClaim {
     pub size: u64,
     /// Of the body.
     pub sha256: [u8; 32],
+    /// RET for the relay's MAIL.
+    pub ret: Option<Ret>,
+    /// ENVID for the relay's MAIL.
+    pub envid: Option<String>,
     /// Each is settled alone.
     pub recipients: Vec<OutRecipient>,
 }
@@ -58,22 +101,29 @@ pub struct OutRecipient {
     pub address: String,
     /// This attempt's number, from 1.
     pub attempt: u32,
+    /// NOTIFY for the relay's RCPT.
+    pub notify: Option<Notify>,
+    /// ORCPT for the relay's RCPT.
+    pub orcpt: Option<String>,
 }
 
 impl Spool {
     /// The 250: returns after body, message and one delivery per recipient are on disk.
     pub async fn take_out(&self, message: Outgoing) -> Result<MessageId> {
-        if !message.body.durable() {
-            return Err(SpoolError::Misused(
-                "an outbound body was finished without waiting for the disk",
-            ));
-        }
-        if message.recipients.is_empty() {
-            return Err(SpoolError::Misused("an outbound message has no recipient"));
-        }
+        check(&message)?;
         self.inner
             .writer
             .call(move |t| insert_outgoing(t, message))
+            .await
+    }
+
+    /// [`Spool::take_out`] for a submission with a key of its own: within 24 hours the same key is the same message.
+    /// The key and the message are one commit.
+    pub async fn take_out_once(&self, message: Outgoing, key: [u8; 32]) -> Result<TakenOut> {
+        check(&message)?;
+        self.inner
+            .writer
+            .call(move |t| insert_once(t, message, &key))
             .await
     }
 
@@ -103,6 +153,36 @@ impl Spool {
     }
 }
 
+fn check(message: &Outgoing) -> Result<()> {
+    if !message.body.durable() {
+        return Err(SpoolError::Misused(
+            "an outbound body was finished without waiting for the disk",
+        ));
+    }
+    if message.recipients.is_empty() {
+        return Err(SpoolError::Misused("an outbound message has no recipient"));
+    }
+    Ok(())
+}
+
+fn insert_once(t: &Tables<'_>, message: Outgoing, key: &[u8; 32]) -> Result<TakenOut> {
+    t.execute("DELETE FROM submitted WHERE at <= ?", [t.now - REMEMBERED])?;
+    let known = t
+        .conn
+        .prepare_cached("SELECT message FROM submitted WHERE key = ?")?
+        .query_row([&key[..]], |row| row.get(0).map(MessageId))
+        .optional()?;
+    if let Some(known) = known {
+        return Ok(TakenOut::Repeated(known));
+    }
+    let id = insert_outgoing(t, message)?;
+    t.execute(
+        "INSERT INTO submitted (key, message, at) VALUES (?1, ?2, ?3)",
+        params![&key[..], id.0, t.now],
+    )?;
+    Ok(TakenOut::New(id))
+}
+
 fn insert_outgoing(t: &Tables<'_>, message: Outgoing) -> Result<MessageId> {
     let id = insert_message(
         t,
@@ -116,13 +196,26 @@ fn insert_outgoing(t: &Tables<'_>, message: Outgoing) -> Result<MessageId> {
             body: Some(message.body),
         },
     )?;
+    if message.ret.is_some() || message.envid.is_some() {
+        t.execute(
+            "UPDATE message SET ret = ?2, envid = ?3 WHERE id = ?1",
+            params![id.0, message.ret.map(Ret::as_str), message.envid],
+        )?;
+    }
     let mut unique = HashSet::new();
     for recipient in &message.recipients {
-        if unique.insert(recipient) {
+        if unique.insert(&recipient.address) {
             t.execute(
-                "INSERT INTO delivery (message, direction, account, recipient, state, due_at, since)
-                 VALUES (?1, 'out', ?2, ?3, 'due', ?4, ?4)",
-                params![id.0, message.relay, recipient, t.now],
+                "INSERT INTO delivery (message, direction, account, recipient, notify, orcpt, state, due_at, since)
+                 VALUES (?1, 'out', ?2, ?3, ?5, ?6, 'due', ?4, ?4)",
+                params![
+                    id.0,
+                    message.relay,
+                    recipient.address,
+                    t.now,
+                    recipient.notify.map(|notify| notify.to_string()),
+                    recipient.orcpt
+                ],
             )?;
         }
     }
@@ -154,7 +247,7 @@ fn due_out(t: &Tables<'_>, relay: &str, message: MessageId) -> Result<OutClaim> 
     let mut claim = t
         .conn
         .prepare_cached(
-            "SELECT sender, smtputf8, eight_bit, size, sha256 FROM message WHERE id = ?",
+            "SELECT sender, smtputf8, eight_bit, size, sha256, ret, envid FROM message WHERE id = ?",
         )?
         .query_row([message.0], |row| {
             Ok(OutClaim {
@@ -164,13 +257,15 @@ fn due_out(t: &Tables<'_>, relay: &str, message: MessageId) -> Result<OutClaim> 
                 eight_bit: row.get(2)?,
                 size: unsigned(row, 3)?,
                 sha256: row.get(4)?,
+                ret: row.get_ref(5)?.as_str_or_null()?.and_then(Ret::parse),
+                envid: row.get(6)?,
                 recipients: Vec::new(),
             })
         })
         .optional()?
         .ok_or(SpoolError::Gone(message))?;
     let mut statement = t.conn.prepare_cached(
-        "SELECT id, recipient, attempts FROM delivery
+        "SELECT id, recipient, attempts, notify, orcpt FROM delivery
          WHERE message = ? AND account = ? AND due_at <= ? ORDER BY id",
     )?;
     let rows = statement.query_map(params![message.0, relay, t.now], |row| {
@@ -178,6 +273,8 @@ fn due_out(t: &Tables<'_>, relay: &str, message: MessageId) -> Result<OutClaim> 
             delivery: DeliveryId(row.get(0)?),
             address: row.get(1)?,
             attempt: row.get::<_, u32>(2)?.saturating_add(1),
+            notify: row.get_ref(3)?.as_str_or_null()?.and_then(Notify::parse),
+            orcpt: row.get(4)?,
         })
     })?;
     claim.recipients = rows.collect::<rusqlite::Result<_>>()?;

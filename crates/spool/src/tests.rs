@@ -126,7 +126,9 @@ impl Bench {
         let outgoing = Outgoing {
             sender: "desk@example.com".into(),
             relay: relay.into(),
-            recipients: recipients.iter().map(|r| (*r).to_owned()).collect(),
+            recipients: recipients.iter().map(|r| (*r).into()).collect(),
+            ret: None,
+            envid: None,
             smtputf8: false,
             eight_bit: true,
             headline: headline("out"),

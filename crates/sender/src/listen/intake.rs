@@ -1,4 +1,5 @@
 //! The text of one message on its way from DATA into the spool: counted, judged, written chunk by chunk.
+use super::header::{HeaderFilter, Missing};
 use super::trace::header_section;
 use super::unstuff::Unstuffer;
 use memchr::memchr;
@@ -38,6 +39,8 @@ pub(crate) struct Taken {
     pub(crate) eight_bit_header: bool,
     /// Bytes as the client sent them, without what was put before.
     pub(crate) size: u64,
+    /// The idempotency key that the client gave.
+    pub(crate) key: Option<Vec<u8>>,
 }
 
 /// Why there was no end.
@@ -88,6 +91,7 @@ pub(crate) async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
 /// Collects the text. The first fault decides; after it nothing more is written, and what was is dropped.
 pub(crate) struct Intake {
     body: Result<BodyWriter, Refusal>,
+    filter: HeaderFilter,
     head: Vec<u8>,
     eight_bit: bool,
     size: u64,
@@ -95,12 +99,18 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// Into a fresh body that begins with `before`.
-    pub(crate) async fn begin(mut writer: BodyWriter, before: &str, max_size: u64) -> Self {
+    /// Into a fresh body that begins with `before`; `missing` is added to a header section that lacks it.
+    pub(crate) async fn begin(
+        mut writer: BodyWriter,
+        before: &str,
+        missing: Missing,
+        max_size: u64,
+    ) -> Self {
         let written = writer.write(before.as_bytes()).await;
         let body = written.map(|()| writer).map_err(Refusal::Spool);
         Self {
             body,
+            filter: HeaderFilter::new(missing),
             head: Vec::new(),
             eight_bit: false,
             size: 0,
@@ -122,10 +132,20 @@ impl Intake {
         if memchr(0, text).is_some() {
             self.refuse(Refusal::Nul);
         }
+        if self.body.is_err() {
+            return;
+        }
+        self.eight_bit |= !text.is_ascii();
+        let mut header = Vec::new();
+        let used = self.filter.next(text, &mut header);
+        self.store(&header).await;
+        self.store(&text[used..]).await;
+    }
+
+    async fn store(&mut self, text: &[u8]) {
         let Ok(writer) = &mut self.body else {
             return;
         };
-        self.eight_bit |= !text.is_ascii();
         let room = HEAD - self.head.len();
         self.head.extend_from_slice(&text[..text.len().min(room)]);
         if let Err(error) = writer.write(text).await {
@@ -133,7 +153,10 @@ impl Intake {
         }
     }
 
-    async fn finish(self) -> Result<Taken, Refusal> {
+    async fn finish(mut self) -> Result<Taken, Refusal> {
+        let mut header = Vec::new();
+        self.filter.finish(&mut header);
+        self.store(&header).await;
         let body = self.body?.finish(true).await.map_err(Refusal::Spool)?;
         let header = header_section(&self.head);
         let cut_short = header.len() == HEAD;
@@ -143,6 +166,7 @@ impl Intake {
             eight_bit: self.eight_bit,
             eight_bit_header,
             size: self.size,
+            key: self.filter.key().map(<[u8]>::to_vec),
             head: self.head,
         })
     }

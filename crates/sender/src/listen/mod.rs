@@ -1,5 +1,6 @@
 //! The submission server: accepts connections, gives each a session, and drains them on shutdown.
 mod command;
+mod header;
 mod intake;
 mod session;
 mod trace;

@@ -37,8 +37,9 @@ struct Hello {
 /// A transaction between MAIL and the final dot.
 struct Envelope {
     mail: Mail,
-    relay: String,
-    recipients: Vec<String>,
+    /// Known at MAIL, or decided by the header From at the end.
+    relay: Option<String>,
+    recipients: Vec<spool::Recipient>,
 }
 
 /// What follows a command.
@@ -198,16 +199,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return self.too_large();
         }
         let routes = Arc::clone(&self.shared.routes.borrow());
-        let Some(relay) = routes.relay_for(&mail.sender) else {
-            warn!(peer = %self.peer, sender = %mail.sender, "no relay serves this sender; the message was refused");
-            return self.fault(&no_relay(&mail.sender));
-        };
+        if routes.is_empty() {
+            warn!(peer = %self.peer, "there is no relay; the message was refused");
+            return self.fault("550 5.7.1 No relay is configured in postern.yaml");
+        }
+        let relay = routes.by_envelope(&mail.sender).map(str::to_owned);
         if self.is_disk_low(mail.size) {
             return;
         }
         self.envelope = Some(Envelope {
             mail,
-            relay: relay.to_owned(),
+            relay,
             recipients: Vec::new(),
         });
         self.reply("250 2.1.0 Ok");
@@ -221,12 +223,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return self.fault("553 5.6.7 An address beyond ASCII needs SMTPUTF8");
         }
         // The same address twice is one delivery.
-        if !envelope.recipients.contains(&recipient) {
+        if !envelope.recipients.iter().any(|r| r.address == recipient) {
             if envelope.recipients.len() >= RECIPIENTS {
                 return self
                     .fault("452 4.5.3 Too many recipients, send the rest with another message");
             }
-            envelope.recipients.push(recipient);
+            envelope.recipients.push(recipient.into());
         }
         self.reply("250 2.1.5 Ok");
     }
@@ -307,14 +309,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             debug!(%error, "the submission client was gone before the last reply");
         }
     }
-}
-
-fn no_relay(sender: &str) -> String {
-    let who = match sender {
-        "" => "the null sender <>; it needs a relay with \"*\"".to_owned(),
-        _ => format!("the sender <{sender}>; add it"),
-    };
-    format!("550 5.7.1 No relay serves {who} in the senders of a relay in postern.yaml")
 }
 
 /// Twice the size: the body, and the room its commit may need; and never the last of the disk.

@@ -111,8 +111,24 @@ impl Server {
             .waiting
     }
 
-    /// The text of a message, split after the Received field.
+    /// The Received field, and the text as the client sent it: without the Date and Message-ID that were added.
     async fn text(&self, claim: &OutClaim) -> (String, Vec<u8>) {
+        let (received, mut text) = self.whole(claim).await;
+        let host = format!("@{}>\r\n", host_name());
+        let header = trace::header_section(&text);
+        let added = memchr::memmem::rfind(header, b"Message-ID: <");
+        if let Some(at) = added.filter(|_| header.ends_with(host.as_bytes())) {
+            let end = header.len();
+            text.drain(at..end);
+            let header = &text[..at];
+            let date = memchr::memmem::rfind(header, b"Date: ").expect("both are added");
+            text.drain(date..at);
+        }
+        (received, text)
+    }
+
+    /// The text of a message, split after the Received field.
+    async fn whole(&self, claim: &OutClaim) -> (String, Vec<u8>) {
         let mut bytes = match self.spool.open_body(claim.message).await.expect("a body") {
             Stored::Inline(bytes) => bytes,
             Stored::File(mut file) => {

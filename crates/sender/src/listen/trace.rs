@@ -1,4 +1,5 @@
 //! What is put before a message (one `Received:` field, RFC 5321 section 4.4) and what is read from its head for lists.
+use super::header::Missing;
 use jiff::{Timestamp, tz::TimeZone};
 use mail_parser::{Address, MessageParser};
 use spool::Headline;
@@ -37,6 +38,15 @@ pub(crate) fn received(trace: Trace<'_>, now: Timestamp) -> String {
     )
 }
 
+/// The fields that a submission server adds where they are missing (RFC 6409 section 8).
+pub(crate) fn missing(host: &str, id: &str, now: Timestamp) -> Missing {
+    let date = jiff::fmt::rfc2822::to_string(&now.to_zoned(TimeZone::UTC)).unwrap_or_default();
+    Missing {
+        date: format!("Date: {date}\r\n"),
+        message_id: format!("Message-ID: <{}.{id}@{host}>\r\n", now.as_second()),
+    }
+}
+
 /// A client's own name goes into the header only if it can't be mistaken for anything else there.
 fn is_harmless(hello: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b);
@@ -61,6 +71,14 @@ pub(crate) fn headline(head: &[u8]) -> Headline {
         subject: cut(message.subject().unwrap_or_default()),
         message_id: cut(message.message_id().unwrap_or_default()),
     }
+}
+
+/// The address of the header's From, which decides where the envelope doesn't; empty without one.
+pub(crate) fn author(header: &[u8]) -> String {
+    let message = MessageParser::default().parse_headers(header);
+    let from = message.as_ref().and_then(|message| message.from());
+    let address = from.and_then(Address::first).and_then(|a| a.address());
+    address.unwrap_or_default().to_owned()
 }
 
 fn shown_address(from: &Address<'_>) -> String {

@@ -119,7 +119,9 @@ impl House {
         let outgoing = Outgoing {
             sender: USER.to_owned(),
             relay: "out".to_owned(),
-            recipients: recipients.iter().map(|r| (*r).to_owned()).collect(),
+            recipients: recipients.iter().map(|r| (*r).into()).collect(),
+            ret: None,
+            envid: None,
             smtputf8: false,
             eight_bit: false,
             headline: Headline::default(),

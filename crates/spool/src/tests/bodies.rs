@@ -124,6 +124,8 @@ async fn an_outbound_body_that_may_not_be_on_disk_is_refused() {
         sender: String::new(),
         relay: "relay".into(),
         recipients: vec!["a@x.example".into()],
+        ret: None,
+        envid: None,
         smtputf8: false,
         eight_bit: false,
         headline: Headline::default(),

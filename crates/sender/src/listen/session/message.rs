@@ -3,8 +3,10 @@ use super::{Envelope, Hello, LOW_DISK, Session};
 use crate::listen::command::Mail;
 use crate::listen::intake::{self, Broken, Intake, Refusal, Taken};
 use crate::listen::trace::{self, Trace, header_section, headline};
+use crate::printable::printable;
 use jiff::Timestamp;
-use spool::{Outgoing, SpoolError};
+use sha2::{Digest, Sha256};
+use spool::{Outgoing, SpoolError, TakenOut};
 use std::ops::ControlFlow;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,7 +22,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (Some(envelope), Some(hello)) = (self.envelope.take(), &self.hello) else {
             return Ok(ControlFlow::Continue(()));
         };
-        let id = trace::transaction_id();
+        let (id, now) = (trace::transaction_id(), Timestamp::now());
         let before = trace::received(
             Trace {
                 host: &self.shared.host,
@@ -29,9 +31,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 protocol: protocol(hello, &envelope.mail),
                 id: &id,
             },
-            Timestamp::now(),
+            now,
         );
-        let intake = Intake::begin(self.shared.spool.body(), &before, self.shared.max_size).await;
+        let missing = trace::missing(&self.shared.host, &id, now);
+        let limit = self.shared.max_size;
+        let intake = Intake::begin(self.shared.spool.body(), &before, missing, limit).await;
         self.reply("354 End with a line that holds only a dot");
         self.flush().await?;
         self.lines.set_timeout(DATA_TIMEOUT);
@@ -44,35 +48,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     async fn take_out(&mut self, envelope: Envelope, taken: Taken, id: &str) {
+        let header = header_section(&taken.head);
+        let (headline, from) = (headline(header), trace::author(header));
+        let Some(relay) = self.relay_for(&envelope, &from) else {
+            let sender = &envelope.mail.sender;
+            warn!(peer = %self.peer, sender, from, "no relay serves this sender; the message was refused");
+            return self.fault(&no_relay(sender, &from));
+        };
         let Envelope {
-            mail,
-            relay,
-            recipients,
+            mail, recipients, ..
         } = envelope;
-        let Taken {
-            body,
-            head,
-            eight_bit,
-            eight_bit_header,
-            size,
-        } = taken;
-        let beyond_ascii = !mail.sender.is_ascii() || recipients.iter().any(|r| !r.is_ascii());
-        let sha256 = hex(&body.sha256);
-        let headline = headline(header_section(&head));
+        let beyond_ascii =
+            !mail.sender.is_ascii() || recipients.iter().any(|r| !r.address.is_ascii());
+        let sha256 = hex(&taken.body.sha256);
         let message_id = headline.message_id.clone();
-        let (sender, count) = (mail.sender.clone(), recipients.len());
+        let (sender, count, size) = (mail.sender.clone(), recipients.len(), taken.size);
+        let key = taken.key.map(|key| submission_key(&sender, &key));
         let outgoing = Outgoing {
             sender: mail.sender,
             relay: relay.clone(),
             recipients,
             // Clients ask for SMTPUTF8 out of habit; the relay must offer it only where something needs it.
-            smtputf8: mail.smtputf8 && (beyond_ascii || eight_bit_header),
-            eight_bit,
+            smtputf8: mail.smtputf8 && (beyond_ascii || taken.eight_bit_header),
+            eight_bit: taken.eight_bit,
+            ret: None,
+            envid: None,
             headline,
-            body,
+            body: taken.body,
         };
-        match self.shared.spool.take_out(outgoing).await {
-            Ok(message) => {
+        let spool = &self.shared.spool;
+        let done = match key {
+            None => spool.take_out(outgoing).await.map(TakenOut::New),
+            Some(key) => spool.take_out_once(outgoing, key).await,
+        };
+        match done {
+            Ok(TakenOut::New(message)) => {
                 info!(
                     relay,
                     queue_id = message.0,
@@ -87,8 +97,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.faults = 0;
                 self.reply(&format!("250 2.0.0 Ok: accepted as {} ({id})", message.0));
             }
+            Ok(TakenOut::Repeated(message)) => {
+                info!(queue_id = message.0, id, sender, "a repeated submission");
+                self.faults = 0;
+                let reply = format!("250 2.0.0 Ok: accepted before as {}", message.0);
+                self.reply(&reply);
+            }
             Err(error) => self.spool_failed(&error),
         }
+    }
+
+    /// By the envelope at MAIL, else by the header's From.
+    fn relay_for(&self, envelope: &Envelope, from: &str) -> Option<String> {
+        let routes = self.shared.routes.borrow();
+        let decided = || routes.by_from(from);
+        let relay = envelope.relay.as_deref().or_else(decided);
+        relay.map(str::to_owned)
     }
 
     fn refuse(&mut self, refusal: &Refusal, envelope: &Envelope) {
@@ -131,6 +155,25 @@ fn protocol(hello: &Hello, mail: &Mail) -> &'static str {
         (true, false) => "ESMTP",
         (false, _) => "SMTP",
     }
+}
+
+/// One submitter's keys are not another's.
+fn submission_key(sender: &str, key: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(sender.as_bytes());
+    hash.update([0]);
+    hash.update(key);
+    hash.finalize().into()
+}
+
+fn no_relay(sender: &str, from: &str) -> String {
+    let from = match from {
+        "" => "no From".to_owned(),
+        from => format!("From <{}>", printable(from.as_bytes())),
+    };
+    format!(
+        "550 5.7.1 No relay serves the sender <{sender}> ({from}); add one of them to the senders of a relay in postern.yaml"
+    )
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -82,12 +82,7 @@ async fn every_bad_command_gets_its_reply_and_nothing_is_spooled() {
             ("BDAT 5 LAST", "502 5.5.1"),
             ("STARTTLS", "502 5.5.1"),
         ],
-        &[
-            ("MAIL FROM:<x@elsewhere.example>", "550 5.7.1"),
-            ("RCPT TO:<b@c>", "503 5.5.1"),
-            ("DATA", "503 5.5.1"),
-        ],
-        &[("MAIL FROM:<>", "550 5.7.1")],
+        &[("RCPT TO:<b@c>", "503 5.5.1"), ("DATA", "503 5.5.1")],
         &[
             ("MAIL FROM:<jörg@münchen.example>", "553 5.6.7"),
             ("MAIL FROM:<jörg@münchen.example> SMTPUTF8", "250"),
@@ -132,15 +127,23 @@ async fn every_bad_command_gets_its_reply_and_nothing_is_spooled() {
 async fn a_refused_sender_is_told_what_to_do() {
     let server = Server::start().await;
     let mut talk = server.talk().await;
-    let reply = talk.ask("MAIL FROM:<x@elsewhere.example>").await;
-    assert!(
-        reply.contains("x@elsewhere.example")
-            && reply.contains("senders")
-            && reply.contains("postern.yaml"),
-        "{reply}"
+    talk.say("MAIL FROM:<x@elsewhere.example>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n")
+        .await;
+    assert_eq!(
+        [talk.code().await, talk.code().await, talk.code().await],
+        ["250", "250", "354"]
     );
-    let reply = talk.ask("MAIL FROM:<>").await;
-    assert!(reply.contains("\"*\""), "{reply}");
+    talk.say("From: y@elsewhere.example\r\n\r\n.\r\n").await;
+    let reply = talk.reply().await;
+    for word in [
+        "550 5.7.1",
+        "x@elsewhere.example",
+        "y@elsewhere.example",
+        "senders",
+        "postern.yaml",
+    ] {
+        assert!(reply.contains(word), "{word}: {reply}");
+    }
 }
 
 #[tokio::test]

@@ -28,6 +28,93 @@ async fn a_message_is_in_the_spool_byte_for_byte_when_250_is_said() {
     talk.is_in_step().await;
 }
 
+fn missing() -> header::Missing {
+    trace::missing("h", "0a1b2c3d4e5f", jiff::Timestamp::now())
+}
+
+#[tokio::test]
+async fn date_and_message_id_are_added_where_they_are_missing_and_nothing_else_is_touched() {
+    let server = Server::start().await;
+    let mut talk = server.talk().await;
+    talk.until_data().await;
+    talk.say("Subject: hello\r\nBcc: x@example.org\r\n\r\nDate: in the body\r\n.\r\n")
+        .await;
+    assert!(talk.reply().await.starts_with("250 2.0.0 "));
+    let [claim] = server.stored().await.try_into().expect("one message");
+    let (_, text) = server.whole(&claim).await;
+    let text = String::from_utf8(text).expect("text");
+    let (before, rest) = text.split_once("Date: ").expect("a date");
+    assert_eq!(before, "Subject: hello\r\nBcc: x@example.org\r\n");
+    let (date, rest) = rest.split_once("\r\nMessage-ID: <").expect("an id");
+    assert!(jiff::fmt::rfc2822::parse(date).is_ok(), "{date}");
+    let (id, body) = rest.split_once(">\r\n\r\n").expect("an end of the header");
+    assert!(id.contains('@') && id.len() > 20, "{id}");
+    assert_eq!(body, "Date: in the body\r\n");
+}
+
+#[tokio::test]
+async fn a_sender_that_no_relay_names_is_decided_by_the_headers_from() {
+    let server = Server::start().await;
+    let mut talk = server.talk().await;
+    for (sender, from, code) in [
+        ("x@elsewhere.example", "Desk <A@helpdesk.example>", "250"),
+        ("", "a@helpdesk.example", "250"),
+        ("x@elsewhere.example", "b@elsewhere.example", "550"),
+        ("", "b@elsewhere.example", "550"),
+        ("a@helpdesk.example", "b@elsewhere.example", "250"),
+    ] {
+        talk.say(format!(
+            "MAIL FROM:<{sender}>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n"
+        ))
+        .await;
+        assert_eq!(
+            [talk.code().await, talk.code().await, talk.code().await],
+            ["250", "250", "354"]
+        );
+        talk.say(format!("From: {from}\r\n\r\n.\r\n")).await;
+        assert_eq!(talk.code().await, code, "{sender} {from}");
+        talk.is_in_step().await;
+    }
+    assert_eq!(server.waiting(), 3);
+}
+
+#[tokio::test]
+async fn a_submission_repeated_with_its_key_is_one_message_and_the_key_is_not_sent_on() {
+    let server = Server::start().await;
+    let mut talk = server.talk().await;
+    let mut replies = Vec::new();
+    for (sender, key) in [
+        ("a@helpdesk.example", "one"),
+        ("a@helpdesk.example", "one"),
+        ("b@helpdesk.example", "one"),
+        ("a@helpdesk.example", "two"),
+    ] {
+        talk.say(format!(
+            "MAIL FROM:<{sender}>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n"
+        ))
+        .await;
+        assert_eq!(
+            [talk.code().await, talk.code().await, talk.code().await],
+            ["250", "250", "354"]
+        );
+        talk.say(format!(
+            "X-Postern-Idempotency-Key: {key}\r\nSubject: x\r\n\r\ny\r\n.\r\n"
+        ))
+        .await;
+        replies.push(talk.reply().await);
+    }
+    assert!(
+        replies[1].starts_with("250 2.0.0 Ok: accepted before as "),
+        "{replies:?}"
+    );
+    let claims = server.stored().await;
+    assert_eq!(claims.len(), 3, "{replies:?}");
+    for claim in &claims {
+        let (_, text) = server.text(claim).await;
+        assert_eq!(text, b"Subject: x\r\n\r\ny\r\n");
+    }
+}
+
 /// Each sequence stands inside a message and tries to be its end, with a second message behind it.
 #[tokio::test]
 async fn no_smuggled_message_gets_in_and_the_session_stays_in_step() {
@@ -185,7 +272,7 @@ async fn the_rest_of_a_refused_message_is_read_for_five_minutes_and_no_longer() 
     let spool = Spool::open(folder.path()).expect("a spool");
     let (near, far) = tokio::io::duplex(4096);
     let mut lines = wire::lines::Lines::new(far, Duration::from_secs(180));
-    let intake = intake::Intake::begin(spool.body(), "Received: x\r\n", 100).await;
+    let intake = intake::Intake::begin(spool.body(), "Received: x\r\n", missing(), 100).await;
     let begun = tokio::time::Instant::now();
     let dripping = async {
         let mut near = near;

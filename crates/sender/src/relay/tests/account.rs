@@ -101,6 +101,10 @@ async fn a_used_up_quota_stops_the_relay_and_uses_up_no_message() {
     })
     .await;
     assert!(house.provider.submitted().is_empty());
+    until("the relay is blocked", async || {
+        matches!(house.condition(), Some(Condition::Blocked { .. }))
+    })
+    .await;
     let Some(Condition::Blocked { why }) = house.condition() else {
         panic!("{:?}", house.condition());
     };
