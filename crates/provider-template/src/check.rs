@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::entry::{Answer, Autofill, Config, Entry, Flow, Request};
+use crate::entry::{Answer, Autofill, Config, Entry, Request};
+use crate::flow::Flow;
 use crate::placeholder;
 use crate::url::url_is_safe;
 
@@ -61,6 +62,12 @@ impl Entry {
         {
             mistakes.push(Mistake::new("Config.Postern.Discovery", why));
         }
+        for (key, url) in self.config.postern.endpoints.iter() {
+            if let Some(why) = bad_url(url, false) {
+                let field = format!("Config.Postern.Endpoints.{key}");
+                mistakes.push(Mistake::new(field, why));
+            }
+        }
         mistakes
     }
 
@@ -71,7 +78,10 @@ impl Entry {
         spelling(config, &mut remarks);
         scopes(config, &mut remarks);
         google(config, &mut remarks);
-        if config.client_secret.is_empty() && config.flow == Flow::AuthorizationCode {
+        if config.client_secret.is_empty()
+            && config.postern.assertion.is_none()
+            && config.flow == Flow::AuthorizationCode
+        {
             remarks.push(
                 "Config.ClientSecret is empty: that works only for an app that is registered as a public client".to_owned(),
             );
@@ -88,6 +98,12 @@ pub(crate) fn template_mistakes(template: &Entry) -> Vec<Mistake> {
         let url = placeholder::substitute(&request.url, |_| Some("x"));
         if !url.is_empty() && !url_is_safe(&url) {
             let field = format!("Config.Requests.{name}.Request.URL");
+            mistakes.push(Mistake::new(field, UNSAFE));
+        }
+    }
+    for (key, url) in template.config.postern.endpoints.iter() {
+        if !url_is_safe(&placeholder::substitute(url, |_| Some("x"))) {
+            let field = format!("Config.Postern.Endpoints.{key}");
             mistakes.push(Mistake::new(field, UNSAFE));
         }
     }
@@ -117,12 +133,7 @@ fn client(config: &Config, mistakes: &mut Vec<Mistake>) {
             "is empty; the provider shows it where the app is registered",
         ));
     }
-    if config.flow == Flow::ClientCredentials && config.client_secret.is_empty() {
-        mistakes.push(Mistake::new(
-            "Config.ClientSecret",
-            "is empty; without a person to consent, it is all that proves who asks",
-        ));
-    }
+    proof(config, mistakes);
     let named = [
         ("Config.ClientID", config.client_id.as_str()),
         ("Config.ClientSecret", config.client_secret.expose()),
@@ -138,34 +149,102 @@ fn client(config: &Config, mistakes: &mut Vec<Mistake>) {
     }
 }
 
+/// What proves who asks: a secret, a key, a password, as the flow needs it.
+fn proof(config: &Config, mistakes: &mut Vec<Mistake>) {
+    let mut need = |field: &str, present: bool, why: &str| {
+        if !present {
+            mistakes.push(Mistake::new(field, format!("is empty; {why}")));
+        }
+    };
+    let assertion = config.postern.assertion.as_ref();
+    if let Some(assertion) = assertion {
+        need(
+            "Config.Postern.Assertion.Certificate",
+            !assertion.certificate.trim().is_empty(),
+            "it is what the provider knows this client by",
+        );
+    }
+    if assertion.is_some() || config.flow == Flow::ServiceAccount {
+        need(
+            "Config.Postern.PrivateKey",
+            !config.private_key.is_empty(),
+            "it signs the assertions that ask for tokens",
+        );
+    }
+    match config.flow {
+        Flow::AuthorizationCode | Flow::DeviceCode => {}
+        Flow::ClientCredentials => need(
+            "Config.ClientSecret",
+            assertion.is_some() || !config.client_secret.is_empty(),
+            "without a person to consent, it is all that proves who asks",
+        ),
+        Flow::ServiceAccount => need(
+            "Config.Postern.ServiceAccount.Email",
+            config
+                .postern
+                .service_account
+                .as_ref()
+                .is_some_and(|account| !account.email.is_empty()),
+            "the assertions are signed in its name",
+        ),
+        Flow::Password => {
+            need(
+                "Config.Postern.User",
+                !config.user.is_empty(),
+                "this flow signs in with a user name and a password",
+            );
+            need(
+                "Config.Postern.Password",
+                !config.password.is_empty(),
+                "this flow signs in with a user name and a password",
+            );
+        }
+    }
+}
+
 /// The requests that the flow needs, and that each can carry what it is for.
 fn structure(config: &Config, mistakes: &mut Vec<Mistake>) {
     let requests = &config.requests;
-    match config.flow {
-        Flow::AuthorizationCode => {
-            let first = &requests.authorization_code;
-            let code = &requests.token_by_authorization_code;
-            let refresh = &requests.token_by_refresh_token;
-            need(mistakes, "AuthorizationCode", first, |check| {
+    if config.flow == Flow::AuthorizationCode {
+        need(
+            mistakes,
+            "AuthorizationCode",
+            &requests.authorization_code,
+            |check| {
                 check.fills(Autofill::ClientId);
                 check.fills(Autofill::RedirectUrl);
                 check.answers(Answer::AuthorizationCode);
-            });
-            need(mistakes, "TokenByAuthorizationCode", code, |check| {
+            },
+        );
+    }
+    if config.flow.needs_person() {
+        let code = &requests.token_by_authorization_code;
+        need(mistakes, "TokenByAuthorizationCode", code, |check| {
+            if config.flow == Flow::AuthorizationCode {
                 check.fills(Autofill::AuthorizationCode);
-                check.answers(Answer::Token);
-            });
-            need(mistakes, "TokenByRefreshToken", refresh, |check| {
-                check.fills(Autofill::RefreshToken);
-                check.answers(Answer::Token);
-            });
-        }
-        Flow::ClientCredentials => {
-            let client = &requests.token_by_client_credentials;
-            need(mistakes, "TokenByClientCredentials", client, |check| {
-                check.answers(Answer::Token);
-            });
-        }
+            }
+            check.answers(Answer::Token);
+        });
+        let refresh = &requests.token_by_refresh_token;
+        need(mistakes, "TokenByRefreshToken", refresh, |check| {
+            check.fills(Autofill::RefreshToken);
+            check.answers(Answer::Token);
+        });
+    } else {
+        let client = &requests.token_by_client_credentials;
+        need(mistakes, "TokenByClientCredentials", client, |check| {
+            check.answers(Answer::Token);
+        });
+    }
+    let postern = &config.postern;
+    if config.flow == Flow::DeviceCode
+        && postern.endpoints.device.is_none()
+        && postern.discovery.is_none()
+    {
+        mistakes.push(Mistake::new(
+            "Config.Postern.Endpoints.Device",
+            "is missing; this flow begins there",
+        ));
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::additions::Additions;
+use crate::flow::Flow;
 use crate::secret::Secret;
 
 /// One entry of the exchange format: a provider template, or a token config made from one.
@@ -25,11 +26,17 @@ pub struct Config {
     pub client_id: String,
     /// The client's secret; empty in templates, and for clients registered as public.
     pub client_secret: Secret,
+    /// `Postern.PrivateKey`: the PEM key that signs assertions, of a certificate or a service account.
+    pub private_key: Secret,
+    /// `Postern.User`: who signs in, in the flow [`Flow::Password`].
+    pub user: String,
+    /// `Postern.Password`: that user's password.
+    pub password: Secret,
     /// Scopes, separated by spaces.
     pub scope: String,
     /// The template this config was made from.
     pub template_name: Option<String>,
-    /// `AuthFlow`.
+    /// `AuthFlow`, or `Postern.Flow` for those that only Postern knows.
     pub flow: Flow,
     /// What an administrator wants to be told.
     pub notifications: Notifications,
@@ -41,20 +48,24 @@ pub struct Config {
     pub rest: Map<String, Value>,
 }
 
-/// How the first token is had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Flow {
-    /// A person consents in a browser (RFC 6749 section 4.1).
-    #[default]
-    AuthorizationCode,
-    /// The client alone asks (RFC 6749 section 4.4); there is no refresh token.
-    ClientCredentials,
-}
+impl Config {
+    /// The request that brings the first token: its URL is the token endpoint. The flows that only Postern knows borrow one of the
+    /// exchange format's: a device code is exchanged like an authorisation code, and who needs no person asks like a client alone. The
+    /// `grant_type` among its parameters is that of the request's own flow, and what was borrowed replaces it.
+    pub fn first_request(&self) -> Option<&Request> {
+        if self.flow.needs_person() {
+            self.requests.token_by_authorization_code.as_ref()
+        } else {
+            self.requests.token_by_client_credentials.as_ref()
+        }
+    }
 
-impl Flow {
-    /// The word of the exchange format.
-    pub fn name(self) -> &'static str {
-        self.word()
+    /// The secrets beside the client's, with their keys under `Postern`.
+    pub(crate) fn further_secrets(&self) -> [(&'static str, &Secret); 2] {
+        [
+            ("PrivateKey", &self.private_key),
+            ("Password", &self.password),
+        ]
     }
 }
 
@@ -242,11 +253,4 @@ impl Answer {
     pub fn name(self) -> &'static str {
         self.word()
     }
-}
-
-impl Words for Flow {
-    const WORDS: &'static [(Self, &'static str)] = &[
-        (Self::AuthorizationCode, "AuthorizationCode"),
-        (Self::ClientCredentials, "ClientCredentials"),
-    ];
 }

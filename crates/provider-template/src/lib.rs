@@ -24,6 +24,7 @@
 mod additions;
 mod check;
 mod entry;
+mod flow;
 mod format;
 mod library;
 mod order;
@@ -31,9 +32,13 @@ mod placeholder;
 mod secret;
 mod url;
 
-pub use additions::{Additions, Host, Limits, Quirks, Tls, Variable};
+pub use additions::{
+    Additions, Algorithm, Assertion, Bearer, FurtherEndpoints, Host, Limits, Quirks,
+    ServiceAccount, Tls, Variable,
+};
 pub use check::Mistake;
-pub use entry::{Answer, Autofill, Config, Entry, Flow, Notifications, Request, Requests};
+pub use entry::{Answer, Autofill, Config, Entry, Notifications, Request, Requests};
+pub use flow::Flow;
 pub use format::{Problem, read, write};
 pub use library::{Library, Override};
 pub use order::{Endpoints, Order};

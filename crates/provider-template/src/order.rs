@@ -1,17 +1,17 @@
 //! From a template to a token config.
 
-use crate::additions::Variable;
-use crate::check::{Mistake, UNSAFE};
-use crate::entry::{Entry, Flow, Notifications, Request};
+mod choices;
+mod endpoints;
+
+use crate::additions::{Assertion, ServiceAccount, Variable};
+use crate::check::Mistake;
+use crate::entry::{Entry, Notifications};
+use crate::flow::Flow;
 use crate::placeholder::{canonical, names, substitute};
 use crate::secret::Secret;
-use crate::url::url_is_safe;
 
 /// How long a name may be; it stands in tables, logs and file names.
 const NAME_CAP: usize = 200;
-
-/// The path that an issuer's discovery document has (OpenID Connect Discovery 1.0, section 4); people paste it along.
-const WELL_KNOWN: &str = "/.well-known/openid-configuration";
 
 /// What a new token config is made of.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +22,18 @@ pub struct Order {
     pub client_id: String,
     /// The client's secret; may be empty where a person consents (public clients).
     pub client_secret: Secret,
+    /// The PEM key that signs assertions; only for a certificate or a service account.
+    pub private_key: Secret,
+    /// The client proves itself by this certificate instead of a secret.
+    pub assertion: Option<Assertion>,
+    /// Who signs for the mailbox users, in the flow of that name; an audience that isn't given stays the template's.
+    pub service_account: Option<ServiceAccount>,
+    /// Who signs in, in the flow [`Flow::Password`].
+    pub user: String,
+    /// That user's password.
+    pub password: Secret,
+    /// Instead of the template's flow.
+    pub flow: Option<Flow>,
     /// Instead of the template's scope.
     pub scope: Option<String>,
     /// Name and value of each variable of the template.
@@ -41,6 +53,14 @@ pub struct Endpoints {
     pub authorize: Option<String>,
     /// Where tokens are had and refreshed.
     pub token: Option<String>,
+    /// Where a device code is had.
+    pub device: Option<String>,
+    /// Where a token is revoked.
+    pub revoke: Option<String>,
+    /// Where a token is looked at.
+    pub introspect: Option<String>,
+    /// Where the provider says whose token it is.
+    pub userinfo: Option<String>,
     /// OpenID issuer to discover the others from.
     pub discovery: Option<String>,
 }
@@ -67,7 +87,8 @@ impl Entry {
             .requests
             .iter()
             .map(|(_, request)| request.url.as_str());
-        for text in texts.chain(postern.discovery.as_deref()) {
+        let further = postern.endpoints.iter().map(|(_, url)| url);
+        for text in texts.chain(further).chain(postern.discovery.as_deref()) {
             for name in names(text) {
                 add(name, canonical(name));
             }
@@ -85,22 +106,24 @@ impl Entry {
         made.name = order.name.trim().to_owned();
         made.valid = order.valid;
         made.config.template_name = Some(self.name.clone());
-        made.config.client_id = order.client_id.trim().to_owned();
-        made.config.client_secret = order.client_secret;
         made.config.notifications = order.notifications;
-        made.config.scope = order
-            .scope
-            .as_deref()
-            .and_then(words)
-            .or_else(|| words(&made.config.scope))
-            .unwrap_or_default();
+        if let Some(why) = order.flow.and_then(|flow| made.choose_flow(flow)) {
+            mistakes.push(Mistake::new("flow", why));
+        }
+        made.config.postern.flows = Vec::new();
+        if let Some(scope) = order.scope.as_deref().and_then(words) {
+            made.config.scope = scope;
+        }
+        let endpoints = order.endpoints.clone();
+        made.prove(order, &mut mistakes);
+        made.config.scope = words(&made.config.scope).unwrap_or_default();
         if made.config.scope.is_empty() {
             mistakes.push(Mistake::new(
                 "scope",
                 "is empty; the provider's documentation says which scope its mail hosts ask for",
             ));
         }
-        made.use_endpoints(&order.endpoints, &mut mistakes);
+        made.use_endpoints(&endpoints, &mut mistakes);
         if mistakes.is_empty() {
             // What is left can only be the template's own fault.
             mistakes = made.mistakes();
@@ -184,75 +207,14 @@ impl Entry {
         postern.variables = Vec::new();
         postern.rest.shift_remove("Variables");
         postern.discovery = postern.discovery.as_deref().map(fill);
+        for url in postern.endpoints.iter_mut() {
+            *url = fill(url);
+        }
         let hosts = [&mut postern.imap, &mut postern.pop3, &mut postern.smtp];
         for host in hosts.into_iter().flatten() {
             host.host = fill(&host.host);
         }
         made
-    }
-
-    fn use_endpoints(&mut self, endpoints: &Endpoints, mistakes: &mut Vec<Mistake>) {
-        let flow = self.config.flow;
-        let discovery = given(&endpoints.discovery)
-            .map(|url| url.strip_suffix(WELL_KNOWN).unwrap_or(url).to_owned());
-        if let Some(issuer) = discovery {
-            safe("endpoints.discovery", &issuer, mistakes);
-            self.config.postern.discovery = Some(issuer);
-        }
-        let discovered = self.config.postern.discovery.is_some();
-        let requests = &mut self.config.requests;
-        let authorize = [&mut requests.authorization_code];
-        let token = [
-            &mut requests.token_by_authorization_code,
-            &mut requests.token_by_refresh_token,
-            &mut requests.token_by_client_credentials,
-        ];
-        if given(&endpoints.authorize).is_some() && flow == Flow::ClientCredentials {
-            mistakes.push(Mistake::new(
-                "endpoints.authorize",
-                "this template asks no person, so nothing is sent there",
-            ));
-        }
-        endpoint(
-            "endpoints.authorize",
-            &endpoints.authorize,
-            authorize,
-            discovered,
-            mistakes,
-        );
-        endpoint(
-            "endpoints.token",
-            &endpoints.token,
-            token,
-            discovered,
-            mistakes,
-        );
-    }
-}
-
-/// Sets one endpoint in the requests that use it, and looks at what they then have.
-fn endpoint<const N: usize>(
-    field: &str,
-    instead: &Option<String>,
-    requests: [&mut Option<Request>; N],
-    discovered: bool,
-    mistakes: &mut Vec<Mistake>,
-) {
-    let mut missing = false;
-    for request in requests.into_iter().flatten() {
-        if let Some(url) = given(instead) {
-            request.url = url.to_owned();
-        }
-        missing |= request.url.is_empty() && !discovered;
-    }
-    if missing {
-        mistakes.push(Mistake::new(
-            field,
-            "is missing; this template has no address of its own, so give it here, or give the OpenID Connect issuer (endpoints.discovery)",
-        ));
-    }
-    if let Some(url) = given(instead) {
-        safe(field, url, mistakes);
     }
 }
 
@@ -266,21 +228,18 @@ fn check_client(template: &Entry, order: &Order, mistakes: &mut Vec<Mistake>) {
             format!("may have at most {NAME_CAP} bytes, and no control characters"),
         ));
     }
-    if order.client_id.trim().is_empty() {
+    // A service account is known by its address, unless the provider wants more.
+    let by_address = order.flow.unwrap_or(template.config.flow) == Flow::ServiceAccount;
+    if order.client_id.trim().is_empty() && !by_address {
         mistakes.push(Mistake::new(
             "client_id",
             "is empty; the provider shows it where the app is registered",
         ));
     }
-    if template.config.flow == Flow::ClientCredentials && order.client_secret.is_empty() {
-        mistakes.push(Mistake::new(
-            "client_secret",
-            "is empty; without a person to consent, it is all that proves who asks",
-        ));
-    }
     for (field, value) in [
         ("client_id", order.client_id.trim()),
         ("client_secret", order.client_secret.expose()),
+        ("user", order.user.as_str()),
     ] {
         if value.chars().any(char::is_control) {
             mistakes.push(Mistake::new(
@@ -288,17 +247,6 @@ fn check_client(template: &Entry, order: &Order, mistakes: &mut Vec<Mistake>) {
                 "contains a line break or another control character",
             ));
         }
-    }
-}
-
-/// A given override; an empty form field is none.
-fn given(url: &Option<String>) -> Option<&str> {
-    url.as_deref().map(str::trim).filter(|url| !url.is_empty())
-}
-
-fn safe(field: &str, url: &str, mistakes: &mut Vec<Mistake>) {
-    if !url_is_safe(url) {
-        mistakes.push(Mistake::new(field, UNSAFE));
     }
 }
 

@@ -208,6 +208,7 @@ fn every_mistake_of_an_order_is_told_at_once_by_its_field() {
             authorize: Some("http://login.example.com/".to_owned()),
             token: Some("https://user:planted@login.example.com/".to_owned()),
             discovery: Some("login.example.com".to_owned()),
+            ..Endpoints::default()
         },
         ..order_with(&[("Realm", "x")])
     };

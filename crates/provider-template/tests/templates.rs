@@ -166,7 +166,7 @@ fn the_generic_template_takes_endpoints_or_an_issuer() {
     let given = Endpoints {
         authorize: Some("http://localhost:9000/auth".to_owned()),
         token: Some("http://127.0.0.1:9000/token".to_owned()),
-        discovery: None,
+        ..Endpoints::default()
     };
     let made = generic
         .order(Order {

@@ -1,9 +1,9 @@
 //! Token configs: made from a template, imported, exported, deleted; and what a change means for their token.
 
 use crate::state::Token;
-use crate::store::{Rows, flow_name};
+use crate::store::Rows;
 use crate::{AddError, Imported, Store, StoreError, TokenConfig, now, seal};
-use provider_template::{Entry, Flow, Library, Mistake, Order};
+use provider_template::{Entry, Library, Mistake, Order};
 use std::collections::BTreeSet;
 
 impl Store {
@@ -221,7 +221,7 @@ pub(crate) fn store_config(
             why: "its name is empty or unprintable".into(),
         });
     }
-    let needs_person = needs_person(entry.config.flow);
+    let needs_person = entry.config.flow.needs_person();
     let Some(old) = present else {
         rows.put_token_config(config)?;
         let mut token = Token::new(needs_person);
@@ -257,23 +257,15 @@ pub(crate) fn store_config(
     Ok(Imported::Changed)
 }
 
-pub(crate) fn needs_person(flow: Flow) -> bool {
-    matches!(flow, Flow::AuthorizationCode)
-}
-
 /// Whose grant a refresh token is: it works for this client at these token endpoints only. The authorisation
 /// endpoint and the client secret may change without touching it.
 pub(crate) fn fingerprint(entry: &Entry) -> String {
     let config = &entry.config;
-    let requests = &config.requests;
-    let request = match config.flow {
-        Flow::AuthorizationCode => requests
-            .token_by_refresh_token
-            .as_ref()
-            .or(requests.token_by_authorization_code.as_ref()),
-        Flow::ClientCredentials => requests.token_by_client_credentials.as_ref(),
-    };
+    let refresh = config.requests.token_by_refresh_token.as_ref();
+    let request = refresh
+        .filter(|_| config.flow.needs_person())
+        .or_else(|| config.first_request());
     let url = request.map_or("", |r| r.url.as_str());
     let issuer = config.postern.discovery.as_deref().unwrap_or_default();
-    seal::digest(&[flow_name(config.flow), &config.client_id, url, issuer].join("\n"))
+    seal::digest(&[config.flow.key(), &config.client_id, url, issuer].join("\n"))
 }

@@ -98,7 +98,7 @@ impl Tokens {
         if !stored.entry.valid {
             return Err(invalid(config));
         }
-        if !configs::needs_person(stored.entry.config.flow) {
+        if !stored.entry.config.flow.needs_person() {
             return Err(TokenError::Broken {
                 words: format!(
                     "the token config {config} uses client credentials, which need no consent"

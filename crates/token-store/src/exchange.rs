@@ -14,7 +14,7 @@ pub(crate) use verdict::{Grant, Trouble, Verdict};
 use crate::Secret;
 use answer::Names;
 use oauth2::url::form_urlencoded;
-use provider_template::{Autofill, Entry, Flow, Request, url_is_safe};
+use provider_template::{Autofill, Entry, Request, url_is_safe};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Url};
 use std::path::Path;
@@ -322,9 +322,7 @@ fn encode(form: &Form) -> String {
 /// What is left to do for a config: hide what was sent, name the config, and see whether there is a person to ask.
 fn finished(entry: &Entry, verdict: Verdict, form: &Form) -> Verdict {
     let mut verdict = match verdict {
-        Verdict::AskPerson(Trouble { words, .. })
-            if entry.config.flow == Flow::ClientCredentials =>
-        {
+        Verdict::AskPerson(Trouble { words, .. }) if !entry.config.flow.needs_person() => {
             let advice = "nobody signs in for this flow: check client id, client secret and the permissions \
                           granted to the application";
             Verdict::FixConfiguration(Trouble {

@@ -198,10 +198,10 @@ async fn fly(shared: &Shared, config: &str, forced: bool) -> Outcome {
     }
     let ask = match (stored.entry.config.flow, &token.refresh) {
         (Flow::ClientCredentials, _) => Ask::ClientCredentials,
-        (Flow::AuthorizationCode, Some(refresh)) => Ask::Refresh {
+        (flow, Some(refresh)) if flow.has_refresh_token() => Ask::Refresh {
             refresh_token: &refresh.secret,
         },
-        (Flow::AuthorizationCode, None) => return dried_up(shared, config).await,
+        _ => return dried_up(shared, config).await,
     };
     match shared.exchange.ask(&stored.entry, ask).await {
         Verdict::Granted(grant) => keep(shared, &stored, token.seen(), Arc::new(grant)).await,

@@ -1,8 +1,8 @@
 //! What lists and pages show of a token, in words; no secret in it.
 
 use crate::state::{State, Token};
-use crate::store::{Rows, flow_name};
-use crate::{Failure, Store, StoreError, TokenConfig, configs, now, state};
+use crate::store::Rows;
+use crate::{Failure, Store, StoreError, TokenConfig, now, state};
 
 /// What is shown of a token.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -15,7 +15,7 @@ pub struct TokenStatus {
     pub valid: bool,
     /// The file that declares it; `None`: made by command line or page.
     pub declared_in: Option<String>,
-    /// `authorization_code` or `client_credentials`.
+    /// Its key: `authorization_code`, `client_credentials`, ...
     pub flow: String,
     /// Its state.
     pub state: state::State,
@@ -61,10 +61,10 @@ fn status(rows: &Rows<'_>, config: TokenConfig) -> Result<TokenStatus, StoreErro
         template: config.template,
         valid: config.entry.valid,
         declared_in: config.declared_in,
-        flow: flow_name(flow).to_owned(),
+        flow: flow.key().to_owned(),
         state: token.state,
         token: access_words(&token, now),
-        refresh_token: refresh_words(&token, configs::needs_person(flow), now),
+        refresh_token: refresh_words(&token, flow.needs_person(), now),
         expires_at: token
             .access
             .as_ref()

@@ -250,7 +250,7 @@ impl Tokens {
             .store
             .write(move |rows| {
                 let entry = rows.known_config(&config)?.entry;
-                if !configs::needs_person(entry.config.flow) {
+                if !entry.config.flow.has_refresh_token() {
                     let why = "its flow is client credentials, which needs no refresh token".into();
                     return Err(StoreError::Invalid { name: config, why });
                 }

@@ -2,10 +2,12 @@
 
 use serde_json::{Map, Value};
 
+mod additions;
+
 use super::tree::{Fields, Place, parse};
 use super::{COLUMNS, Problem, VALID};
-use crate::additions::{Additions, Host, Limits, Quirks, Tls, Variable};
-use crate::entry::{Config, Entry, Flow, Notifications, Request, Requests, Words};
+use crate::entry::{Config, Entry, Notifications, Request, Requests, Words};
+use crate::flow::Flow;
 use crate::secret::Secret;
 
 /// Reads a document (a list of entries, or one). All or nothing; the error has line and reason and never quotes the document.
@@ -95,7 +97,9 @@ fn config(place: &Place<'_>) -> Result<Config, Problem> {
         client_secret: Secret::new(fields.text("ClientSecret")?),
         scope: fields.text("Scope")?,
         flow: match fields.take("AuthFlow") {
-            Some(flow) if !flow.is_null() => flow.word::<Flow>()?,
+            Some(flow) if !flow.is_null() => {
+                flow.word_among(|flow: Flow| flow.known_to_all() == flow)?
+            }
             _ => Flow::default(),
         },
         ..Config::default()
@@ -110,8 +114,14 @@ fn config(place: &Place<'_>) -> Result<Config, Problem> {
     if let Some(all) = sub(&mut fields, "Requests")? {
         config.requests = requests(all)?;
     }
-    if let Some(ours) = sub(&mut fields, "Postern")? {
-        config.postern = additions(ours)?;
+    if let Some(mut ours) = sub(&mut fields, "Postern")? {
+        if let Some(flow) = ours.some_word("Flow")? {
+            config.flow = flow;
+        }
+        config.private_key = Secret::new(ours.text("PrivateKey")?);
+        config.user = ours.text("User")?;
+        config.password = Secret::new(ours.text("Password")?);
+        config.postern = additions::read(ours)?;
     }
     config.rest = fields.rest();
     config.rest.extend(inner);
@@ -176,85 +186,4 @@ fn mapping<T: Words>(fields: &mut Fields<'_>, key: &str) -> Result<Vec<(String, 
     map.all()
         .map(|(field, place)| Ok((field, place.word()?)))
         .collect()
-}
-
-fn additions(mut fields: Fields<'_>) -> Result<Additions, Problem> {
-    let mut inner = Map::new();
-    let mut ours = Additions {
-        title: fields.some_text("Title")?,
-        notes: fields.some_text("Notes")?,
-        discovery: fields.some_text("Discovery")?,
-        ..Additions::default()
-    };
-    if let Some(place) = fields.take("Variables") {
-        ours.variables = variables(&place, &mut inner)?;
-    }
-    ours.imap = host(&mut fields, "IMAP", &mut inner)?;
-    ours.pop3 = host(&mut fields, "POP3", &mut inner)?;
-    ours.smtp = host(&mut fields, "SMTP", &mut inner)?;
-    if let Some(mut limits) = sub(&mut fields, "Limits")? {
-        ours.limits = Limits {
-            smtp_connections: limits.number("SMTPConnections", "a number of connections")?,
-            smtp_rate: limits.number("SMTPRate", "a number of messages a minute")?,
-            smtp_size: limits.number("SMTPSize", "a number of bytes")?,
-        };
-        keep(&mut inner, "Limits", limits);
-    }
-    if let Some(mut quirks) = sub(&mut fields, "Quirks")? {
-        ours.quirks = Quirks {
-            smtp_no_initial_response: quirks.flag("SMTPNoInitialResponse")?,
-            idle_minutes: quirks.number("IdleMinutes", "a number of minutes")?,
-        };
-        keep(&mut inner, "Quirks", quirks);
-    }
-    ours.rest = fields.rest();
-    ours.rest.extend(inner);
-    Ok(ours)
-}
-
-fn variables(place: &Place<'_>, inner: &mut Map<String, Value>) -> Result<Vec<Variable>, Problem> {
-    let expected = "a list of variables with Name and Asks";
-    if place.is_null() {
-        return Ok(Vec::new());
-    }
-    let items = place.items().ok_or_else(|| place.unexpected(expected))?;
-    let mut unread = Map::new();
-    let mut variables = Vec::new();
-    for item in &items {
-        let mut fields = item.fields("a variable with Name and Asks")?;
-        let name = fields.need("Name")?.text()?;
-        let asks = fields.text("Asks")?;
-        keep(&mut unread, &name, fields);
-        variables.push(Variable { name, asks });
-    }
-    if !unread.is_empty() {
-        inner.insert("Variables".to_owned(), Value::Object(unread));
-    }
-    Ok(variables)
-}
-
-fn host(
-    fields: &mut Fields<'_>,
-    key: &str,
-    inner: &mut Map<String, Value>,
-) -> Result<Option<Host>, Problem> {
-    let Some(place) = fields.take(key).filter(|place| !place.is_null()) else {
-        return Ok(None);
-    };
-    let mut fields = place.fields("a map with Host, Port and TLS")?;
-    let name = fields.need("Host")?;
-    let port = fields.need("Port")?;
-    let host = Host {
-        host: match name.text()? {
-            text if text.is_empty() => return Err(name.unexpected("a host name")),
-            text => text,
-        },
-        port: match port.number("a port between 1 and 65535")? {
-            0 => return Err(port.unexpected("a port between 1 and 65535")),
-            number => number,
-        },
-        tls: fields.need("TLS")?.word::<Tls>()?,
-    };
-    keep(inner, key, fields);
-    Ok(Some(host))
 }

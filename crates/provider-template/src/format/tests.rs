@@ -8,10 +8,11 @@ use proptest::prelude::*;
 use serde_json::{Map, Value};
 
 use super::{read, write};
-use crate::additions::{Additions, Host, Limits, Quirks, Tls, Variable};
-use crate::entry::{
-    Answer, Autofill, Config, Entry, Flow, Notifications, Request, Requests, Words,
+use crate::additions::{
+    Additions, Assertion, FurtherEndpoints, Host, Limits, Quirks, ServiceAccount, Tls, Variable,
 };
+use crate::entry::{Answer, Autofill, Config, Entry, Notifications, Request, Requests, Words};
+use crate::flow::Flow;
 use crate::secret::Secret;
 
 fn text() -> impl Strategy<Value = String> {
@@ -158,45 +159,110 @@ fn host() -> impl Strategy<Value = Option<Host>> {
     )
 }
 
+fn number() -> impl Strategy<Value = Option<u32>> {
+    any::<Option<u32>>()
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let some = (number(), number(), any::<Option<u64>>(), number(), number());
+    let more = (number(), number(), number(), number(), number());
+    (some, more).prop_map(|(some, more)| Limits {
+        smtp_connections: some.0,
+        smtp_rate: some.1,
+        smtp_size: some.2,
+        smtp_messages_per_day: some.3,
+        smtp_recipients_per_day: some.4,
+        smtp_recipients_per_message: more.0,
+        smtp_messages_per_connection: more.1,
+        imap_connections: more.2,
+        imap_megabytes_per_day: more.3,
+        pop3_megabytes_per_day: more.4,
+    })
+}
+
+fn quirks() -> impl Strategy<Value = Quirks> {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    (flags, number(), option::of(word()), option::of(word())).prop_map(
+        |(flags, idle_minutes, sasl_preferred, sasl_refused)| Quirks {
+            smtp_no_initial_response: flags.0,
+            pop3_two_line_auth: flags.1,
+            trash_on_delete: flags.2,
+            idle_minutes,
+            sasl_preferred,
+            sasl_refused,
+        },
+    )
+}
+
+fn endpoints() -> impl Strategy<Value = FurtherEndpoints> {
+    let one = some_text;
+    (one(), one(), one(), one()).prop_map(|(device, revoke, introspect, userinfo)| {
+        FurtherEndpoints {
+            device,
+            revoke,
+            introspect,
+            userinfo,
+        }
+    })
+}
+
+fn assertion() -> impl Strategy<Value = Option<Assertion>> {
+    option::of(
+        (word(), text(), some_text()).prop_map(|(algorithm, certificate, audience)| Assertion {
+            algorithm,
+            certificate,
+            audience,
+        }),
+    )
+}
+
+fn service_account() -> impl Strategy<Value = Option<ServiceAccount>> {
+    option::of(
+        (text(), some_text(), some_text()).prop_map(|(email, key_id, audience)| ServiceAccount {
+            email,
+            key_id,
+            audience,
+        }),
+    )
+}
+
 fn additions() -> impl Strategy<Value = Additions> {
     let texts = (some_text(), some_text(), some_text());
+    let flows = vec(word::<Flow>(), 0..3);
     let variables = pairs(text());
-    let numbers = (
-        any::<Option<u32>>(),
-        any::<Option<u32>>(),
-        any::<Option<u64>>(),
-        any::<bool>(),
-        any::<Option<u32>>(),
-    );
+    let grants = (endpoints(), assertion(), service_account());
+    let rest = rest_within(&["Limits", "Quirks", "Endpoints"]);
     (
-        texts,
-        variables,
+        (texts, flows, variables, grants),
+        (number(), number()),
         (host(), host(), host()),
-        numbers,
-        rest_within(&["Limits", "Quirks"]),
+        (limits(), quirks()),
+        rest,
     )
         .prop_map(
-            |((title, notes, discovery), variables, (imap, pop3, smtp), numbers, rest)| Additions {
-                title,
-                notes,
-                discovery,
-                variables: variables
-                    .into_iter()
-                    .map(|(name, asks)| Variable { name, asks })
-                    .collect(),
-                imap,
-                pop3,
-                smtp,
-                limits: Limits {
-                    smtp_connections: numbers.0,
-                    smtp_rate: numbers.1,
-                    smtp_size: numbers.2,
-                },
-                quirks: Quirks {
-                    smtp_no_initial_response: numbers.3,
-                    idle_minutes: numbers.4,
-                },
-                rest,
+            |(what, lives, (imap, pop3, smtp), (limits, quirks), rest)| {
+                let ((title, notes, discovery), flows, variables, grants) = what;
+                Additions {
+                    title,
+                    notes,
+                    discovery,
+                    flows,
+                    variables: variables
+                        .into_iter()
+                        .map(|(name, asks)| Variable { name, asks })
+                        .collect(),
+                    endpoints: grants.0,
+                    assertion: grants.1,
+                    service_account: grants.2,
+                    refresh_idle_life: lives.0,
+                    refresh_life: lives.1,
+                    imap,
+                    pop3,
+                    smtp,
+                    limits,
+                    quirks,
+                    rest,
+                }
             },
         )
 }
@@ -204,12 +270,14 @@ fn additions() -> impl Strategy<Value = Additions> {
 fn entry() -> impl Strategy<Value = Entry> {
     let name = text().prop_filter("a name is not blank", |text| !text.trim().is_empty());
     let client = (text(), text(), text(), some_text());
+    let more = (text(), text(), text());
     let choices = (word::<Flow>(), any::<bool>(), any::<bool>(), any::<bool>());
     let rests = (rest(), rest_within(&["Notifications"]));
+    let client = (client, more);
     (name, client, choices, requests(), additions(), rests).prop_map(
         |(
             name,
-            (id, secret, scope, template_name),
+            ((id, secret, scope, template_name), (private_key, user, password)),
             (flow, valid, token, refresh),
             requests,
             postern,
@@ -220,6 +288,9 @@ fn entry() -> impl Strategy<Value = Entry> {
             config: Config {
                 client_id: id,
                 client_secret: Secret::new(secret),
+                private_key: Secret::new(private_key),
+                user,
+                password: Secret::new(password),
                 scope,
                 template_name,
                 flow,

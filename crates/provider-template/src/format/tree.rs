@@ -239,13 +239,19 @@ impl<'a> Place<'a> {
 
     /// A word of a closed vocabulary.
     pub(super) fn word<T: Words>(&self) -> Result<T, Problem> {
+        self.word_among(|_| true)
+    }
+
+    /// A word of a part of a closed vocabulary.
+    pub(super) fn word_among<T: Words>(&self, counts: impl Fn(T) -> bool) -> Result<T, Problem> {
         let text = match &self.node.value {
             Kind::Text(text) => text.as_str(),
             _ => "",
         };
-        let known = T::WORDS.iter().find(|(_, word)| *word == text);
+        let words = || T::WORDS.iter().filter(|(variant, _)| counts(*variant));
+        let known = words().find(|(_, word)| *word == text);
         known.map(|(variant, _)| *variant).ok_or_else(|| {
-            let words: Vec<&str> = T::WORDS.iter().map(|(_, word)| *word).collect();
+            let words: Vec<&str> = words().map(|(_, word)| *word).collect();
             self.unexpected(format_args!("one of {}", words.join(", ")))
         })
     }
@@ -332,6 +338,14 @@ impl<'a> Fields<'a> {
     /// Reads a text that is None when it is missing or empty.
     pub(super) fn some_text(&mut self, key: &str) -> Result<Option<String>, Problem> {
         Ok(Some(self.text(key)?).filter(|text| !text.is_empty()))
+    }
+
+    /// Reads a word of a closed vocabulary that may be missing.
+    pub(super) fn some_word<T: Words>(&mut self, key: &str) -> Result<Option<T>, Problem> {
+        self.take(key)
+            .filter(|place| !place.is_null())
+            .map(|place| place.word())
+            .transpose()
     }
 
     /// Reads a yes or no that is no when it is missing.

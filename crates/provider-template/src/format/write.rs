@@ -1,12 +1,16 @@
 //! From entries to YAML.
 
+mod additions;
+
 use serde_json::{Map, Value, json};
 
 use super::{INVALID, VALID};
-use crate::additions::{Additions, Host};
-use crate::entry::{Config, Entry, Flow, Request, Requests, Words};
+use crate::entry::{Config, Entry, Request, Requests, Words};
+use crate::flow::Flow;
+use crate::secret::Secret;
 
-/// Writes entries; stable: read(write(x)) == x and write(read(write(x))) == write(x). `secrets` false leaves ClientSecret empty.
+/// Writes entries; stable: read(write(x)) == x and write(read(write(x))) == write(x). `secrets` false leaves ClientSecret empty, and a private key
+/// and a password out.
 pub fn write(entries: &[Entry], secrets: bool) -> String {
     let list: Vec<Value> = entries.iter().map(|one| entry(one, secrets)).collect();
     // Long lines stay lines: a scope or a secret broken into two reads worse, and trips readers that only half know YAML.
@@ -37,8 +41,9 @@ fn config(config: &Config, secrets: bool) -> Value {
     };
     out.insert("ClientSecret".to_owned(), json!(secret));
     out.insert("Scope".to_owned(), json!(config.scope));
-    if config.flow != Flow::default() {
-        out.insert("AuthFlow".to_owned(), json!(config.flow.word()));
+    let known = config.flow.known_to_all();
+    if known != Flow::default() {
+        out.insert("AuthFlow".to_owned(), json!(known.word()));
     }
     let notifications = json!({
         "NotifyOnExpiredToken": u8::from(config.notifications.expired_token),
@@ -46,14 +51,36 @@ fn config(config: &Config, secrets: bool) -> Value {
     });
     out.insert("Notifications".to_owned(), notifications);
     out.insert("Requests".to_owned(), requests(&config.requests));
-    if config.postern != Additions::default() {
-        out.insert("Postern".to_owned(), additions(&config.postern));
+    let ours = postern(config, secrets);
+    if !ours.is_empty() {
+        out.insert("Postern".to_owned(), Value::Object(ours));
     }
     finish(out, &config.rest)
 }
 
+/// What stands under `Postern`: the flow, who signs in, and the further secrets, where there are any; then the additions.
+fn postern(config: &Config, secrets: bool) -> Map<String, Value> {
+    let mut out = Map::new();
+    if config.flow != config.flow.known_to_all() {
+        out.insert("Flow".to_owned(), json!(config.flow.word()));
+    }
+    if !config.user.is_empty() {
+        out.insert("User".to_owned(), json!(config.user));
+    }
+    for (key, secret) in config.further_secrets() {
+        if secrets && !secret.is_empty() {
+            out.insert(key.to_owned(), json!(Secret::expose(secret)));
+        }
+    }
+    additions::write(out, &config.postern)
+}
+
 /// Adds the unknown keys: those of this map at its end, and those of its inner maps at the ends of these.
-fn finish(mut out: Map<String, Value>, rest: &Map<String, Value>) -> Value {
+fn finish(out: Map<String, Value>, rest: &Map<String, Value>) -> Value {
+    Value::Object(followed(out, rest))
+}
+
+fn followed(mut out: Map<String, Value>, rest: &Map<String, Value>) -> Map<String, Value> {
     for (key, value) in rest {
         match (out.get_mut(key), value) {
             (None, _) => {
@@ -67,7 +94,7 @@ fn finish(mut out: Map<String, Value>, rest: &Map<String, Value>) -> Value {
             (Some(_), _) => {}
         }
     }
-    Value::Object(out)
+    out
 }
 
 fn requests(requests: &Requests) -> Value {
@@ -102,83 +129,4 @@ fn mapping<T: Words>(pairs: &[(String, T)]) -> Map<String, Value> {
         .iter()
         .map(|(field, what)| (field.clone(), json!(what.word())))
         .collect()
-}
-
-fn additions(ours: &Additions) -> Value {
-    let mut out = Map::new();
-    let texts = [
-        ("Title", &ours.title),
-        ("Notes", &ours.notes),
-        ("Discovery", &ours.discovery),
-    ];
-    for (key, text) in texts {
-        if let Some(text) = text {
-            out.insert(key.to_owned(), json!(text));
-        }
-    }
-    if !ours.variables.is_empty() {
-        out.insert("Variables".to_owned(), variables(ours));
-    }
-    let hosts = [
-        ("IMAP", &ours.imap),
-        ("POP3", &ours.pop3),
-        ("SMTP", &ours.smtp),
-    ];
-    for (key, place) in hosts {
-        if let Some(place) = place {
-            out.insert(key.to_owned(), host(place));
-        }
-    }
-    let limits = [
-        (
-            "SMTPConnections",
-            ours.limits.smtp_connections.map(u64::from),
-        ),
-        ("SMTPRate", ours.limits.smtp_rate.map(u64::from)),
-        ("SMTPSize", ours.limits.smtp_size),
-    ];
-    numbers(&mut out, "Limits", &limits, &ours.rest);
-    let quirks = [
-        (
-            "SMTPNoInitialResponse",
-            ours.quirks.smtp_no_initial_response.then_some(1),
-        ),
-        ("IdleMinutes", ours.quirks.idle_minutes.map(u64::from)),
-    ];
-    numbers(&mut out, "Quirks", &quirks, &ours.rest);
-    finish(out, &ours.rest)
-}
-
-/// An inner map of numbers, where there are any, or unknown keys to follow them.
-fn numbers(
-    out: &mut Map<String, Value>,
-    key: &str,
-    numbers: &[(&str, Option<u64>)],
-    rest: &Map<String, Value>,
-) {
-    let known = numbers
-        .iter()
-        .filter_map(|(name, number)| Some(((*name).to_owned(), json!((*number)?))));
-    let known: Map<String, Value> = known.collect();
-    if !known.is_empty() || rest.contains_key(key) {
-        out.insert(key.to_owned(), Value::Object(known));
-    }
-}
-
-fn host(host: &Host) -> Value {
-    json!({ "Host": host.host, "Port": host.port, "TLS": host.tls.word() })
-}
-
-fn variables(ours: &Additions) -> Value {
-    let unread = ours.rest.get("Variables").and_then(Value::as_object);
-    let one = |variable: &crate::additions::Variable| {
-        let mut out = Map::new();
-        out.insert("Name".to_owned(), json!(variable.name));
-        out.insert("Asks".to_owned(), json!(variable.asks));
-        match unread.and_then(|all| all.get(&variable.name)) {
-            Some(Value::Object(more)) => finish(out, more),
-            _ => Value::Object(out),
-        }
-    };
-    Value::Array(ours.variables.iter().map(one).collect())
 }

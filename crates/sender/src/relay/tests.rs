@@ -46,7 +46,7 @@ impl House {
             endpoints: Endpoints {
                 authorize: Some(format!("{}/authorize", provider.url())),
                 token: Some(format!("{}/token", provider.url())),
-                discovery: None,
+                ..Endpoints::default()
             },
             valid: true,
             ..Order::default()

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use provider_template::Flow;
 use token_store::CallbackAnswer;
 use tokio::time::{Instant, timeout_at};
 
@@ -50,10 +49,14 @@ pub(crate) async fn request(file: &Path, order: Request) -> Result<(), Failure> 
     let name = order.name.as_str();
     let office = Office::open(file).await?;
     let tokens = office.tokens()?;
-    if token::named(tokens.store(), name)?.entry.config.flow == Flow::ClientCredentials {
-        let words = format!(
-            "{name} signs in with its own client credentials and needs no consent; `postern token refresh {name}` tries it"
-        );
+    if !token::named(tokens.store(), name)?
+        .entry
+        .config
+        .flow
+        .needs_person()
+    {
+        let words =
+            format!("{name} needs nobody's consent; `postern token refresh {name}` tries it");
         return Err(Failure::new(Code::Data, words));
     }
     if order.public {

@@ -1,6 +1,6 @@
 //! `token_configs`: the short form of a token config, made from a provider template.
 
-use provider_template::{Endpoints, Entry, Flow, Mistake, Notifications, Order, Secret};
+use provider_template::{Endpoints, Entry, Flow, Mistake, Order, Secret};
 
 use super::accounts::{Known, Names, secret};
 use super::mistake::Place;
@@ -65,10 +65,7 @@ fn token_config(
         .and_then(|field| template_named(field, known));
     let client_id = client_id.and_then(|field| field.text("a client ID"));
     let scope = scope.map(|field| field.text("scopes, separated by spaces"));
-    let flows = [
-        ("authorization_code", Flow::AuthorizationCode),
-        ("client_credentials", Flow::ClientCredentials),
-    ];
+    let flows = [Flow::AuthorizationCode, Flow::ClientCredentials].map(|flow| (flow.key(), flow));
     let wanted_flow = flow.as_ref().map(|field| field.one_of(&flows));
     if scope == Some(None) || wanted_flow == Some(None) {
         return None;
@@ -81,11 +78,12 @@ fn token_config(
         variables: variables?,
         endpoints: endpoints?,
         valid: valid?,
-        notifications: Notifications::default(),
+        flow: wanted_flow.flatten(),
+        ..Order::default()
     };
     let template_name = template_name?;
     let template = known.library.get(template_name)?;
-    let mut entry = match template.order(order) {
+    let entry = match template.order(order) {
         Ok(entry) => entry,
         Err(mistakes) => {
             for mistake in mistakes {
@@ -94,31 +92,7 @@ fn token_config(
             return None;
         }
     };
-    if let (Some(field), Some(wanted)) = (flow, wanted_flow.flatten()) {
-        choose_flow(&field, &mut entry, wanted, template_name)?;
-    }
     Some((template_name.to_owned(), entry))
-}
-
-/// The flow a person asks for must be one that the template can do.
-fn choose_flow(field: &Field<'_>, entry: &mut Entry, wanted: Flow, template: &str) -> Option<()> {
-    let requests = &entry.config.requests;
-    let possible = match wanted {
-        Flow::AuthorizationCode => {
-            requests.authorization_code.is_some() && requests.token_by_authorization_code.is_some()
-        }
-        Flow::ClientCredentials => requests.token_by_client_credentials.is_some(),
-    };
-    if !possible {
-        let other = match wanted {
-            Flow::AuthorizationCode => "client_credentials",
-            Flow::ClientCredentials => "authorization_code",
-        };
-        field.expected(&format!("{other}, the flow of the template \"{template}\"; leave the key out, or take another template"));
-        return None;
-    }
-    entry.config.flow = wanted;
-    Some(())
 }
 
 fn template_named<'a>(field: &Field<'a>, known: &Known<'_>) -> Option<&'a str> {
@@ -169,6 +143,7 @@ fn endpoints(section: &Section<'_>) -> Option<Endpoints> {
         authorize,
         token,
         discovery,
+        ..Endpoints::default()
     })
 }
 
@@ -238,6 +213,7 @@ fn key_of(field: &str) -> String {
         "name",
         "client_id",
         "client_secret",
+        "flow",
         "scope",
         "endpoints.authorize",
         "endpoints.token",

@@ -6,7 +6,7 @@ mod consents;
 mod tokens;
 
 pub(crate) use accounts::Account;
-pub(crate) use configs::{flow_name, unknown};
+pub(crate) use configs::unknown;
 pub(crate) use consents::UnderWay;
 pub(crate) use tokens::Due;
 

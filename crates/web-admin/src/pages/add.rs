@@ -93,7 +93,7 @@ fn show(
     } else {
         format!("Not saved: {}", template_choice.title)
     };
-    let by_person = template.config.flow == provider_template::Flow::AuthorizationCode;
+    let by_person = template.config.flow.needs_person();
     let status = if lines.is_empty() {
         StatusCode::OK
     } else {

@@ -5,7 +5,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::header::{HeaderMap, HeaderValue, ORIGIN, REFERRER_POLICY};
 use axum::response::Response;
-use provider_template::{Flow, url_is_safe};
+use provider_template::url_is_safe;
 use token_store::accounts::Auth;
 use token_store::{CallbackAnswer, ConsentError};
 
@@ -37,7 +37,7 @@ pub(crate) async fn request(
     let by = &posted.by;
     let name = posted.fields.raw("name");
     let config = app.store().token_config(name)?;
-    if config.is_some_and(|config| config.entry.config.flow == Flow::ClientCredentials) {
+    if config.is_some_and(|config| !config.entry.config.flow.needs_person()) {
         return Ok(refreshed(&app, by, name).await);
     }
     let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());

@@ -1,6 +1,6 @@
 //! The form of a token config: its fields, what was typed, and which mistakes belong where; pure.
 
-use provider_template::{Endpoints, Entry, Flow, Mistake, Notifications, Order, Secret};
+use provider_template::{Endpoints, Entry, Mistake, Notifications, Order, Secret};
 
 use crate::session::Fields;
 
@@ -92,7 +92,7 @@ impl Form {
     /// The form of a template before anything was typed.
     pub(crate) fn empty(template: &Entry) -> Self {
         let config = &template.config;
-        let by_person = config.flow == Flow::AuthorizationCode;
+        let by_person = config.flow.needs_person();
         let secret_hint = if by_person {
             "Empty only for an app that is registered as a public client."
         } else {
@@ -171,12 +171,14 @@ impl Form {
                 authorize: given(Label::AUTHORIZE),
                 token: given(Label::TOKEN),
                 discovery: given(Label::DISCOVERY),
+                ..Endpoints::default()
             },
             valid: self.valid,
             notifications: Notifications {
                 expired_token: self.expired_token,
                 expired_refresh_token: self.expired_refresh_token,
             },
+            ..Order::default()
         }
     }
 
@@ -211,7 +213,7 @@ fn endpoints(template: &Entry) -> Vec<Field> {
         instead(request.as_ref().map(|request| request.url.as_str()))
     };
     let mut fields = Vec::new();
-    if template.config.flow == Flow::ClientCredentials {
+    if !template.config.flow.needs_person() {
         let hint = url(&requests.token_by_client_credentials);
         fields.push(Field::new(
             Label::TOKEN,

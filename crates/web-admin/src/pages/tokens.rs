@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
+use provider_template::Flow;
 use token_store::state::State as TokenState;
 use token_store::{Failure, TokenError, TokenStatus};
 
@@ -57,7 +58,7 @@ pub(crate) async fn page(State(app): State<App>, by: SignedIn) -> Result<Respons
 
 fn row(status: TokenStatus, now: i64) -> TokenRow {
     let never_asked = status.state == TokenState::NeedsConsent && status.failure.is_none();
-    let by_person = status.flow != provider_template::Flow::ClientCredentials.name();
+    let by_person = Flow::from_key(&status.flow).is_some_and(Flow::needs_person);
     let trouble = status
         .failure
         .as_ref()

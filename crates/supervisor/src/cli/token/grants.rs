@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use provider_template::Flow;
-
 use super::named;
 use crate::cli::exit::{Code, Failure};
 use crate::cli::office::{Office, doorbell};
@@ -22,7 +20,7 @@ pub(super) async fn seed(file: &Path, name: &str) -> Result<(), Failure> {
     let office = Office::open(file).await?;
     let tokens = office.tokens()?;
     let config = named(tokens.store(), name)?;
-    if config.entry.config.flow == Flow::ClientCredentials {
+    if !config.entry.config.flow.has_refresh_token() {
         return Err(Failure::new(
             Code::Data,
             format!("{name} signs in with its own client credentials and has no refresh token"),

@@ -7,7 +7,7 @@ mod show;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use provider_template::{Endpoints, Flow, Notifications, Order};
+use provider_template::{Endpoints, Order};
 use token_store::{Store, TokenConfig};
 
 use super::exit::{Code, Failure};
@@ -198,23 +198,25 @@ async fn add(file: &Path, order: Add) -> Result<(), Failure> {
             authorize: order.authorize,
             token: order.token,
             discovery: order.discovery,
+            ..Endpoints::default()
         },
         valid: true,
-        notifications: Notifications::default(),
+        ..Order::default()
     };
     store
         .add_token_config(&office.config.library, &order.template, new)
         .await?;
     office.tell_changed(&order.name).await?;
-    let next = match named(&store, &order.name)?.entry.config.flow {
-        Flow::AuthorizationCode => format!(
+    let next = if named(&store, &order.name)?.entry.config.flow.needs_person() {
+        format!(
             "`postern token request {}` signs in at the provider",
             order.name
-        ),
-        Flow::ClientCredentials => format!(
+        )
+    } else {
+        format!(
             "it needs no consent; `postern token refresh {}` tries it",
             order.name
-        ),
+        )
     };
     table::line(&format!("added {}; {next}", order.name))
 }

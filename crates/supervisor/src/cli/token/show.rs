@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use provider_template::{Entry, Flow, Library};
+use provider_template::{Entry, Library};
 use serde_json::json;
 use token_store::TokenStatus;
 use token_store::state::State;
@@ -119,15 +119,12 @@ pub(super) fn show(office: &Office, name: &str, json: bool) -> Result<(), Failur
 
 fn endpoints(entry: &Entry) -> Vec<(&'static str, String)> {
     let requests = &entry.config.requests;
-    let token = match entry.config.flow {
-        Flow::AuthorizationCode => &requests.token_by_authorization_code,
-        Flow::ClientCredentials => &requests.token_by_client_credentials,
-    };
+    let token = entry.config.first_request();
     let authorize = requests
         .authorization_code
         .as_ref()
         .map(|request| ("authorize", request.url.clone()));
-    let token = token.as_ref().map(|request| ("token", request.url.clone()));
+    let token = token.map(|request| ("token", request.url.clone()));
     let discovery = entry
         .config
         .postern

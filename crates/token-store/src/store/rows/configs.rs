@@ -4,7 +4,7 @@ use super::Rows;
 use crate::configs::fingerprint;
 use crate::seal::Place;
 use crate::{Secret, StoreError, TokenConfig};
-use provider_template::{Entry, Flow};
+use provider_template::Entry;
 use rusqlite::{OptionalExtension, Row, named_params};
 
 struct Raw {
@@ -93,7 +93,7 @@ impl Rows<'_> {
             ":template": config.template,
             ":declared_in": config.declared_in,
             ":valid": entry.valid,
-            ":flow": flow_name(entry.config.flow),
+            ":flow": entry.config.flow.key(),
             ":fingerprint": fingerprint(entry),
             ":entry": provider_template::write(std::slice::from_ref(entry), false),
             ":client_secret": self.seal(&secret_of(&entry.name), &entry.config.client_secret)?,
@@ -149,14 +149,6 @@ pub(crate) fn unknown(name: &str) -> StoreError {
     StoreError::Unknown {
         what: "token config",
         name: name.to_owned(),
-    }
-}
-
-/// The word for a flow in tables, lists and configuration.
-pub(crate) fn flow_name(flow: Flow) -> &'static str {
-    match flow {
-        Flow::AuthorizationCode => "authorization_code",
-        Flow::ClientCredentials => "client_credentials",
     }
 }
 
