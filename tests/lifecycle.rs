@@ -121,7 +121,7 @@ const LIES: [(&str, &[u8], &str); 12] = [
     ("RCPT before MAIL", b"RCPT TO:<r@y.test>\r\n", "503 "),
     ("DATA before RCPT", b"MAIL FROM:<a@help.example>\r\nDATA\r\n", "554 5.5.1"),
     ("MAIL twice", b"MAIL FROM:<a@help.example>\r\nMAIL FROM:<a@help.example>\r\n", "503 "),
-    ("a sender nobody serves", b"MAIL FROM:<a@elsewhere.example>\r\n", "550 "),
+    ("a sender nobody serves", b"MAIL FROM:<a@elsewhere.example>\r\nRCPT TO:<r@y.test>\r\nDATA\r\nSubject: x\r\n\r\n.\r\n", "550 "),
     ("an announced size over the limit", b"MAIL FROM:<a@help.example> SIZE=99999999999\r\n", "552 "),
     ("a bare LF in DATA", b"MAIL FROM:<a@help.example>\r\nRCPT TO:<r@y.test>\r\nDATA\r\nSubject: x\r\n\r\na\n.\r\nb\r\n.\r\n", "5"),
     ("a bare CR in DATA", b"MAIL FROM:<a@help.example>\r\nRCPT TO:<r@y.test>\r\nDATA\r\nSubject: x\r\n\r\na\rb\r\n.\r\n", "5"),

@@ -14,7 +14,11 @@ const MARK: &str = "X-Postern-Test: ";
 
 /// A message with a mark on top, as the ticket system hands it over.
 pub(crate) fn marked(n: usize, bytes: &[u8]) -> Vec<u8> {
-    [format!("{MARK}{n}\r\n").as_bytes(), bytes].concat()
+    // With both fields that the listener would add, so that the bytes are the same on both sides.
+    let fields = format!(
+        "{MARK}{n}\r\nDate: Tue, 14 Nov 2023 22:13:20 +0000\r\nMessage-ID: <mark-{n}@help.example>\r\n"
+    );
+    [fields.as_bytes(), bytes].concat()
 }
 
 /// What a Maildir must hold of it from the mark on: CRLF has become LF.

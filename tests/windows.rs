@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const MESSAGE: &[u8] = b"Subject: in the window\r\n\r\nbody\r\n";
+const MESSAGE: &[u8] = b"Subject: in the window\r\nDate: Tue, 14 Nov 2023 22:13:20 +0000\r\nMessage-ID: <w@x.test>\r\n\r\nbody\r\n";
 /// Longer than a test lives: an answer withheld for so long is never heard.
 const NEVER: Duration = Duration::from_secs(600);
 
