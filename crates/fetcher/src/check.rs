@@ -50,7 +50,7 @@ async fn server(mailbox: &Mailbox, tokens: &Tokens, steps: &mut Vec<Step>) -> Re
     };
     let what = format!("the credential of {}", mailbox.user);
     let credential = tokens
-        .credential(&mailbox.auth)
+        .credential(&mailbox.auth, &mailbox.user)
         .await
         .map_err(|e| (what.clone(), no_token(e)))?;
     step(what, "is at hand".into());

@@ -296,7 +296,7 @@ mod tests {
     fn refused() -> FetchError {
         let token = AccessToken {
             secret: Secret::new("t"),
-            config: "c".into(),
+            id: "c".into(),
             version: 1,
             expires_at: None,
         };

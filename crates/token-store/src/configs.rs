@@ -2,8 +2,8 @@
 
 use crate::state::Token;
 use crate::store::Rows;
-use crate::{AddError, Imported, Store, StoreError, TokenConfig, now, seal};
-use provider_template::{Entry, Library, Mistake, Order};
+use crate::{AddError, Imported, Store, StoreError, TokenConfig, TokenId, now, seal};
+use provider_template::{Entry, Flow, Library, Mistake, Order};
 use std::collections::BTreeSet;
 
 impl Store {
@@ -221,40 +221,68 @@ pub(crate) fn store_config(
             why: "its name is empty or unprintable".into(),
         });
     }
-    let needs_person = entry.config.flow.needs_person();
     let Some(old) = present else {
         rows.put_token_config(config)?;
-        let mut token = Token::new(needs_person);
-        // Its file named it before: the consent given then still counts.
-        if let Some(back) = rows.take_back(name, &fingerprint(entry))? {
-            token.client_changed(needs_person, Some(back));
-        }
-        rows.insert_token(name, &token)?;
+        make_token(rows, config)?;
         return Ok(Imported::Added);
     };
     if old == *config {
         return Ok(Imported::Unchanged);
     }
     rows.put_token_config(config)?;
-    let mut token = rows.token(name)?;
-    let seen = token.version;
-    let (before, after) = (fingerprint(&old.entry), fingerprint(entry));
-    if before == after {
-        token.mended(needs_person, now);
-    } else {
-        let restored = rows.take_back(name, &after)?;
-        if let Some(displaced) = token.client_changed(needs_person, restored) {
-            rows.keep_aside(
-                name,
-                &before,
-                &displaced,
-                now,
-                "the token config names another client or endpoint",
-            )?;
-        }
+    for (id, _) in rows.tokens_without_secrets(name)? {
+        move_token(rows, &id, &old, config, now)?;
     }
-    rows.put_token(name, seen, &token)?;
+    make_token(rows, config)?;
     Ok(Imported::Changed)
+}
+
+/// The one token of a config that has one, unless it is there.
+fn make_token(rows: &Rows<'_>, config: &TokenConfig) -> Result<(), StoreError> {
+    let entry = &config.entry;
+    let id = TokenId::of(&entry.name);
+    if entry.config.flow.per_subject() || rows.token_if_any(&id)?.is_some() {
+        return Ok(());
+    }
+    let needs_person = entry.config.flow.needs_person();
+    let mut token = Token::new(needs_person);
+    // Its file named it before: the consent given then still counts.
+    if let Some(back) = rows.take_back(&id, &fingerprint(entry))? {
+        token.client_changed(needs_person, Some(back));
+    }
+    rows.insert_token(&id, &token)
+}
+
+/// A token follows a change of its config: it goes on, or what it holds is kept aside.
+fn move_token(
+    rows: &Rows<'_>,
+    id: &TokenId,
+    old: &TokenConfig,
+    config: &TokenConfig,
+    now: i64,
+) -> Result<(), StoreError> {
+    let flow = config.entry.config.flow;
+    let (before, after) = (fingerprint(&old.entry), fingerprint(&config.entry));
+    let mut token = rows.token(id)?;
+    let seen = token.version;
+    if before == after {
+        token.mended(flow.needs_person(), now);
+        return rows.put_token(id, seen, &token);
+    }
+    let displaced = if flow.per_subject() == id.subject.is_empty() {
+        // One token before and one for each user now, or the other way round.
+        rows.remove_token(id)?;
+        token.refresh.map(|refresh| refresh.secret)
+    } else {
+        let restored = rows.take_back(id, &after)?;
+        let displaced = token.client_changed(flow.needs_person(), restored);
+        rows.put_token(id, seen, &token)?;
+        displaced
+    };
+    let why = "the token config names another client or endpoint";
+    displaced.map_or(Ok(()), |secret| {
+        rows.keep_aside(id, &before, &secret, now, why)
+    })
 }
 
 /// Whose grant a refresh token is: it works for this client at these token endpoints only. The authorisation
@@ -267,5 +295,19 @@ pub(crate) fn fingerprint(entry: &Entry) -> String {
         .or_else(|| config.first_request());
     let url = request.map_or("", |r| r.url.as_str());
     let issuer = config.postern.discovery.as_deref().unwrap_or_default();
-    seal::digest(&[config.flow.key(), &config.client_id, url, issuer].join("\n"))
+    // A person's grant is the same, whichever way the person took.
+    let flow = if config.flow.needs_person() {
+        Flow::AuthorizationCode
+    } else {
+        config.flow
+    };
+    let account = config.postern.service_account.as_ref();
+    let owner = match flow {
+        Flow::Password => config.user.as_str(),
+        Flow::ServiceAccount => account.map_or("", |account| &account.email),
+        _ => "",
+    };
+    let mut parts = vec![flow.key(), &config.client_id, url, issuer];
+    parts.extend(Some(owner).filter(|owner| !owner.is_empty()));
+    seal::digest(&parts.join("\n"))
 }

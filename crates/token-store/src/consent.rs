@@ -7,7 +7,7 @@ use crate::exchange::{Ask, Grant, Trouble, Verdict, one_line};
 use crate::seal::digest;
 use crate::store::{UnderWay, unknown};
 use crate::tokens::{Shared, capital, invalid};
-use crate::{Secret, StoreError, TokenConfig, TokenError, Tokens, configs, now};
+use crate::{Secret, StoreError, TokenConfig, TokenError, TokenId, Tokens, configs, now};
 use oauth2::basic::BasicClient;
 use oauth2::{AuthUrl, ClientId, CsrfToken, PkceCodeChallenge, RedirectUrl, Scope};
 use provider_template::{Autofill, Request};
@@ -271,17 +271,17 @@ async fn store_grant(
                 fingerprint,
                 ..
             } = &*under_way;
-            let now = now();
+            let (id, now) = (TokenId::of(config), now());
             if rows.fingerprint_of(config)? == *fingerprint {
-                let mut token = rows.token(config)?;
+                let mut token = rows.token(&id)?;
                 let seen = token.version;
                 token.consented(&grant, now, luck);
-                return rows.put_token(config, seen, &token);
+                return rows.put_token(&id, seen, &token);
             }
             // The config changed its client while the person signed in: this grant is for the former one.
             match &grant.refresh {
                 Some(spare) => rows.keep_aside(
-                    config,
+                    &id,
                     fingerprint,
                     spare,
                     now,

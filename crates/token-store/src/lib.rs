@@ -36,12 +36,14 @@ pub mod seal;
 pub mod state;
 mod status;
 mod store;
+mod token_id;
 mod tokens;
 
 pub use consent::{CallbackAnswer, ConsentError, Consented};
 pub use provider_template::Secret;
 pub use status::TokenStatus;
 pub use store::{Store, StoreError};
+pub use token_id::TokenId;
 pub use tokens::{AccessToken, Credential, TokenError, Tokens, TokensOptions};
 
 use provider_template::Entry;

@@ -5,7 +5,7 @@ use crate::exchange::{Ask, Grant, Verdict};
 use crate::state::{Landed, Seen, State};
 use crate::store::Due;
 use crate::tokens::{Shared, invalid, present, why_not};
-use crate::{AccessToken, StoreError, TokenConfig, TokenError, Tokens, configs, now};
+use crate::{AccessToken, StoreError, TokenConfig, TokenError, TokenId, Tokens, configs, now};
 use provider_template::Flow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,14 +28,14 @@ const LAST_COMMITS: u32 = 10;
 
 type Outcome = Result<AccessToken, TokenError>;
 
-/// The flights under way, by token config.
+/// The flights under way.
 #[derive(Default)]
 pub(crate) struct Flights {
-    under_way: Mutex<HashMap<String, watch::Receiver<Option<Outcome>>>>,
+    under_way: Mutex<HashMap<TokenId, watch::Receiver<Option<Outcome>>>>,
 }
 
 impl Flights {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Receiver<Option<Outcome>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TokenId, watch::Receiver<Option<Outcome>>>> {
         self.under_way
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -45,48 +45,48 @@ impl Flights {
 /// Takes the flight off the board however it ends, a panic included.
 struct Landing {
     shared: Arc<Shared>,
-    config: String,
+    id: TokenId,
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        self.shared.flights.lock().remove(&self.config);
+        self.shared.flights.lock().remove(&self.id);
         self.shared.changed.notify_one();
     }
 }
 
 impl Tokens {
     /// Joins the flight of this token, or starts it. Dropping the future leaves the flight flying.
-    pub(crate) async fn join(&self, config: &str, forced: bool) -> Outcome {
-        let mut outcome = self.take_off(config, forced);
+    pub(crate) async fn join(&self, id: &TokenId, forced: bool) -> Outcome {
+        let mut outcome = self.take_off(id, forced);
         let landed = outcome.wait_for(Option::is_some).await;
         match landed.ok().and_then(|outcome| outcome.clone()) {
             Some(outcome) => outcome,
             None => Err(TokenError::Later {
-                words: format!("the refresh of {config} ended unexpectedly"),
+                words: format!("the refresh of {id} ended unexpectedly"),
                 after: Duration::from_secs(1),
             }),
         }
     }
 
-    fn take_off(&self, config: &str, forced: bool) -> watch::Receiver<Option<Outcome>> {
+    fn take_off(&self, id: &TokenId, forced: bool) -> watch::Receiver<Option<Outcome>> {
         let mut flights = self.shared.flights.lock();
-        if let Some(flying) = flights.get(config) {
+        if let Some(flying) = flights.get(id) {
             return flying.clone();
         }
         let (tell, outcome) = watch::channel(None);
-        flights.insert(config.to_owned(), outcome.clone());
+        flights.insert(id.clone(), outcome.clone());
         drop(flights);
         let landing = Landing {
             shared: self.shared.clone(),
-            config: config.to_owned(),
+            id: id.clone(),
         };
         let shared = self.shared.clone();
         // Its own task: an asker that goes away must not take a granted token with it.
         self.shared.tasks.spawn(async move {
-            let outcome = fly(&shared, &landing.config, forced).await;
+            let outcome = fly(&shared, &landing.id, forced).await;
             if let Err(error) = &outcome {
-                tracing::warn!(token = %landing.config, %error, "no access token");
+                tracing::warn!(token = %landing.id, %error, "no access token");
             }
             // Off the board first, so that who asks from now on looks into the database.
             drop(landing);
@@ -123,16 +123,16 @@ impl Tokens {
     }
 
     /// Starts what is due; says when to look again.
-    fn start_due(&self, dues: Vec<Due>, started: &mut HashMap<String, Started>) -> Instant {
+    fn start_due(&self, dues: Vec<Due>, started: &mut HashMap<TokenId, Started>) -> Instant {
         let (now, at) = (now(), Instant::now());
         let mut next = at + LOOK_AGAIN;
-        started.retain(|config, _| dues.iter().any(|due| due.config == *config));
+        started.retain(|id, _| dues.iter().any(|due| due.id == *id));
         for due in dues {
             let Some(due_at) = due.at else { continue };
             let wait = u64::try_from(due_at.saturating_sub(now)).unwrap_or(0);
             // Still due at the very date it was started for: that flight changed nothing.
             let fruitless = started
-                .get(&due.config)
+                .get(&due.id)
                 .filter(|before| before.due_at == due_at)
                 .copied();
             let start = fruitless.map_or(at, |before| before.until);
@@ -142,7 +142,7 @@ impl Tokens {
                 continue;
             }
             // Nobody waits for it: its outcome is in the row.
-            drop(self.take_off(&due.config, false));
+            drop(self.take_off(&due.id, false));
             let pause = fruitless.map_or(FRUITLESS_PAUSE, |b| (b.pause * 2).min(LOOK_AGAIN));
             let until = at + pause;
             next = next.min(until);
@@ -151,7 +151,7 @@ impl Tokens {
                 pause,
                 until,
             };
-            started.insert(due.config, this);
+            started.insert(due.id, this);
         }
         next
     }
@@ -166,14 +166,13 @@ struct Started {
 }
 
 /// One flight: at most one request, and its answer on disk.
-async fn fly(shared: &Shared, config: &str, forced: bool) -> Outcome {
+async fn fly(shared: &Shared, id: &TokenId, forced: bool) -> Outcome {
     let lock = timeout(LOCK_TIMEOUT, shared.store.refresh_lock().enter()).await;
     let _alone = match lock {
         Ok(Ok(guard)) => guard,
         Ok(Err(error)) => return Err(TokenError::Store(format!("the refresh lock: {error}"))),
         Err(_) => {
-            let words =
-                format!("another process holds the refresh lock; token {config} waits for it");
+            let words = format!("another process holds the refresh lock; token {id} waits for it");
             return Err(TokenError::Later {
                 words,
                 after: Duration::from_secs(10),
@@ -182,18 +181,18 @@ async fn fly(shared: &Shared, config: &str, forced: bool) -> Outcome {
     };
     let (stored, token) = shared
         .store
-        .read(|rows| Ok((rows.known_config(config)?, rows.token(config)?)))?;
+        .read(|rows| Ok((rows.known_config(&id.config)?, rows.token(id)?)))?;
     if !stored.entry.valid {
-        return Err(invalid(config));
+        return Err(invalid(&id.config));
     }
     let now = now();
     if !forced {
         // Somebody else was quicker: the flight before this one, or another process.
         if let Some(access) = token.usable(now).filter(|_| !token.wants_refresh(now)) {
-            return Ok(present(config, access));
+            return Ok(present(id, access));
         }
         if token.pause(now).is_some() {
-            return Err(why_not(config, &token, now));
+            return Err(why_not(id, &token, now));
         }
     }
     let ask = match (stored.entry.config.flow, &token.refresh) {
@@ -201,17 +200,17 @@ async fn fly(shared: &Shared, config: &str, forced: bool) -> Outcome {
         (flow, Some(refresh)) if flow.has_refresh_token() => Ask::Refresh {
             refresh_token: &refresh.secret,
         },
-        _ => return dried_up(shared, config).await,
+        _ => return dried_up(shared, id).await,
     };
     match shared.exchange.ask(&stored.entry, ask).await {
-        Verdict::Granted(grant) => keep(shared, &stored, token.seen(), Arc::new(grant)).await,
-        failure => note(shared, config, token.seen(), failure).await,
+        Verdict::Granted(grant) => keep(shared, &stored, id, token.seen(), Arc::new(grant)).await,
+        failure => note(shared, id, token.seen(), failure).await,
     }
 }
 
 /// There is no refresh token: hand out what still lives, or say that a person is needed.
-async fn dried_up(shared: &Shared, config: &str) -> Outcome {
-    let name = config.to_owned();
+async fn dried_up(shared: &Shared, id: &TokenId) -> Outcome {
+    let name = id.clone();
     let token = shared
         .store
         .write(move |rows| {
@@ -226,27 +225,32 @@ async fn dried_up(shared: &Shared, config: &str) -> Outcome {
         })
         .await?;
     let now = now();
-    let usable = token.usable(now).map(|access| present(config, access));
-    usable.ok_or_else(|| why_not(config, &token, now))
+    let usable = token.usable(now).map(|access| present(id, access));
+    usable.ok_or_else(|| why_not(id, &token, now))
 }
 
 /// Commits a grant. While the disk refuses, the grant is kept in memory and tried again: it may hold the only living
 /// refresh token. Only then is the access token handed out.
-async fn keep(shared: &Shared, stored: &TokenConfig, seen: Seen, grant: Arc<Grant>) -> Outcome {
-    let config = &stored.entry.name;
+async fn keep(
+    shared: &Shared,
+    stored: &TokenConfig,
+    id: &TokenId,
+    seen: Seen,
+    grant: Arc<Grant>,
+) -> Outcome {
     let fingerprint = configs::fingerprint(&stored.entry);
     let mut pause = COMMIT_PAUSE;
     let mut left = LAST_COMMITS;
     loop {
-        match commit_grant(shared, config, &fingerprint, seen, grant.clone()).await {
+        match commit_grant(shared, id, &fingerprint, seen, grant.clone()).await {
             Ok(outcome) => {
-                tracing::info!(token = %config, "refreshed");
+                tracing::info!(token = %id, "refreshed");
                 return outcome;
             }
             Err(error @ StoreError::Unknown { .. }) => return Err(error.into()),
             Err(error) if left == 0 => return Err(error.into()),
             Err(error) => {
-                tracing::error!(token = %config, %error, "a granted token is not on disk yet; trying again")
+                tracing::error!(token = %id, %error, "a granted token is not on disk yet; trying again")
             }
         }
         tokio::select! {
@@ -262,19 +266,19 @@ async fn keep(shared: &Shared, stored: &TokenConfig, seen: Seen, grant: Arc<Gran
 
 async fn commit_grant(
     shared: &Shared,
-    config: &str,
+    id: &TokenId,
     fingerprint: &str,
     seen: Seen,
     grant: Arc<Grant>,
 ) -> Result<Outcome, StoreError> {
-    let (config, fingerprint, luck) = (config.to_owned(), fingerprint.to_owned(), fastrand::f64());
+    let (id, fingerprint, luck) = (id.clone(), fingerprint.to_owned(), fastrand::f64());
     shared
         .store
         .write(move |rows| {
-            let mut token = rows.token(&config)?;
+            let mut token = rows.token(&id)?;
             let (version, now) = (token.version, now());
             // Deleted and made anew under the same name, for another client: this grant is not for it.
-            let landed = if rows.fingerprint_of(&config)? == fingerprint {
+            let landed = if rows.fingerprint_of(&id.config)? == fingerprint {
                 token.refreshed(seen, &grant, now, luck)
             } else {
                 Landed::Late {
@@ -282,22 +286,22 @@ async fn commit_grant(
                 }
             };
             match landed {
-                Landed::Applied => rows.put_token(&config, version, &token)?,
+                Landed::Applied => rows.put_token(&id, version, &token)?,
                 Landed::Late { spare: Some(spare) } => {
                     let why = "the answer came after the token had been replaced";
-                    rows.keep_aside(&config, &fingerprint, &spare, now, why)?;
+                    rows.keep_aside(&id, &fingerprint, &spare, now, why)?;
                 }
                 Landed::Late { spare: None } => {}
             }
-            let usable = token.usable(now).map(|access| present(&config, access));
-            Ok(usable.ok_or_else(|| why_not(&config, &token, now)))
+            let usable = token.usable(now).map(|access| present(&id, access));
+            Ok(usable.ok_or_else(|| why_not(&id, &token, now)))
         })
         .await
 }
 
 /// Commits a failure, and answers with what the row then says.
-async fn note(shared: &Shared, config: &str, seen: Seen, verdict: Verdict) -> Outcome {
-    let (name, luck) = (config.to_owned(), fastrand::f64());
+async fn note(shared: &Shared, id: &TokenId, seen: Seen, verdict: Verdict) -> Outcome {
+    let (name, luck) = (id.clone(), fastrand::f64());
     let error = shared
         .store
         .write(move |rows| {

@@ -42,6 +42,8 @@ pub(crate) struct Token {
     /// Young tokens in a row that a mail server refused.
     pub(crate) refusals: u32,
     pub(crate) refreshes: u64,
+    /// Who signed in, as far as the provider told.
+    pub(crate) identity: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -100,6 +102,7 @@ impl Token {
             attempts: 0,
             refusals: 0,
             refreshes: 0,
+            identity: None,
         }
     }
 
@@ -267,6 +270,7 @@ impl Token {
         self.version += 1;
         self.generation += 1;
         self.access = None;
+        self.identity = None;
         self.refusals = 0;
         self.settle_well();
         self.refresh
@@ -287,6 +291,7 @@ impl Token {
         self.version += 1;
         self.generation += 1;
         self.access = None;
+        self.identity = None;
         self.refusals = 0;
         self.settle_well();
         let old = std::mem::replace(&mut self.refresh, restored);

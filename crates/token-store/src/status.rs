@@ -2,13 +2,15 @@
 
 use crate::state::{State, Token};
 use crate::store::Rows;
-use crate::{Failure, Store, StoreError, TokenConfig, now, state};
+use crate::{Failure, Store, StoreError, TokenConfig, TokenId, now, state};
 
 /// What is shown of a token.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct TokenStatus {
     /// The token config's name.
     pub config: String,
+    /// Of which mailbox user the token is, for a config that gives one to each; empty otherwise.
+    pub subject: String,
     /// The template it was made from.
     pub template: Option<String>,
     /// Whether it may be used.
@@ -19,6 +21,8 @@ pub struct TokenStatus {
     pub flow: String,
     /// Its state.
     pub state: state::State,
+    /// Who signed in, as far as the provider told.
+    pub signed_in_as: Option<String>,
     /// In words: `no token was requested yet`, `valid until ...`, `expired on ...`, `last request failed: ...`.
     pub token: String,
     /// In words: `valid until ...`, `valid, no end date known`, `expired on ...`, `none yet`, `not needed`.
@@ -36,31 +40,64 @@ pub struct TokenStatus {
 }
 
 impl Store {
-    /// Everything lists and pages show of each token, by name; no secret in it.
+    /// Everything lists and pages show of each token, by name and user; no secret in it.
     ///
     /// # Errors
     /// When the database can't be read.
     pub fn token_statuses(&self) -> Result<Vec<TokenStatus>, StoreError> {
         self.read(|rows| {
-            rows.token_configs()?
-                .into_iter()
-                .map(|config| status(rows, config))
-                .collect()
+            let mut statuses = Vec::new();
+            for config in rows.token_configs()? {
+                for (id, token) in tokens(rows, &config)? {
+                    statuses.push(status(rows, &config, id, token)?);
+                }
+            }
+            Ok(statuses)
         })
     }
 }
 
-fn status(rows: &Rows<'_>, config: TokenConfig) -> Result<TokenStatus, StoreError> {
-    let name = config.entry.name;
+impl Store {
+    /// The tokens that a config gives: its only one, or those of the accounts that sign in with it.
+    ///
+    /// # Errors
+    /// When there is no such config.
+    pub fn tokens_in_use(&self, config: &str) -> Result<Vec<TokenId>, StoreError> {
+        self.read(|rows| {
+            if rows.standing(config)?.per_subject {
+                rows.subjects_of(config)
+            } else {
+                Ok(vec![TokenId::of(config)])
+            }
+        })
+    }
+}
+
+/// The tokens of a config; a config for many users that none has used yet is shown by a token that nobody has.
+fn tokens(rows: &Rows<'_>, config: &TokenConfig) -> Result<Vec<(TokenId, Token)>, StoreError> {
+    let mut tokens = rows.tokens_without_secrets(&config.entry.name)?;
+    if tokens.is_empty() {
+        tokens.push((TokenId::of(&config.entry.name), Token::new(false)));
+    }
+    Ok(tokens)
+}
+
+fn status(
+    rows: &Rows<'_>,
+    config: &TokenConfig,
+    id: TokenId,
+    token: Token,
+) -> Result<TokenStatus, StoreError> {
     let flow = config.entry.config.flow;
-    let token = rows.token_without_secrets(&name)?;
     let now = now();
     Ok(TokenStatus {
-        used_by: rows.users_of(&name)?,
-        config: name,
-        template: config.template,
+        used_by: rows.users_of_token(&id)?,
+        config: id.config,
+        subject: id.subject,
+        template: config.template.clone(),
         valid: config.entry.valid,
-        declared_in: config.declared_in,
+        declared_in: config.declared_in.clone(),
+        signed_in_as: token.identity.clone(),
         flow: flow.key().to_owned(),
         state: token.state,
         token: access_words(&token, now),

@@ -4,7 +4,7 @@ use crate::accounts::Auth;
 use crate::exchange::{Exchange, one_line};
 use crate::refresh::Flights;
 use crate::state::{Access, State, Token};
-use crate::{Secret, Store, StoreError, configs, now};
+use crate::{Secret, Store, StoreError, TokenId, configs, now};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -23,8 +23,8 @@ const PATIENCE_AHEAD: Duration = Duration::from_secs(10);
 pub struct AccessToken {
     /// The token itself.
     pub secret: Secret,
-    /// The token config it belongs to.
-    pub config: String,
+    /// Which token it is of.
+    pub id: TokenId,
     /// Which write stored it: what [`Tokens::rejected`] compares.
     pub version: i64,
     /// When it ends, if the provider said so.
@@ -142,35 +142,57 @@ impl Tokens {
     ///
     /// # Errors
     /// Why there is none now, and what to do about it.
-    pub async fn access(&self, config: &str) -> Result<AccessToken, TokenError> {
+    pub async fn access(&self, id: impl Into<TokenId> + Send) -> Result<AccessToken, TokenError> {
+        let id = id.into();
         let now = now();
-        let (valid, token) = self
-            .shared
-            .store
-            .read(|rows| Ok((rows.is_valid(config)?, rows.token(config)?)))?;
-        if !valid {
-            return Err(invalid(config));
-        }
+        let token = self.open(&id).await?;
         let Some(access) = token.usable(now) else {
-            return self.join_for(PATIENCE, config).await;
+            return self.join_for(PATIENCE, &id).await;
         };
         if !token.wants_refresh(now) || token.pause(now).is_some() {
-            return Ok(present(config, access));
+            return Ok(present(&id, access));
         }
-        match self.join_for(PATIENCE_AHEAD, config).await {
+        match self.join_for(PATIENCE_AHEAD, &id).await {
             Err(error @ TokenError::Unknown(_)) => Err(error),
             // The failure is in the row, and shown; mail goes on while this token lives.
-            Err(_) => Ok(present(config, access)),
+            Err(_) => Ok(present(&id, access)),
             refreshed => refreshed,
         }
     }
 
-    async fn join_for(&self, patience: Duration, config: &str) -> Result<AccessToken, TokenError> {
-        timeout(patience, self.join(config, false))
+    /// The row of a token that may be used. That of a subject is made at its first use.
+    async fn open(&self, id: &TokenId) -> Result<Token, TokenError> {
+        let (standing, token) = self
+            .shared
+            .store
+            .read(|rows| Ok((rows.standing(&id.config)?, rows.token_if_any(id)?)))?;
+        if !standing.valid {
+            return Err(invalid(&id.config));
+        }
+        if let Some(wrong) = wrong_subject(id, standing.per_subject) {
+            return Err(wrong);
+        }
+        if let Some(token) = token {
+            return Ok(token);
+        }
+        let id = id.clone();
+        let made = self.shared.store.write(move |rows| {
+            if let Some(present) = rows.token_if_any(&id)? {
+                return Ok(present);
+            }
+            let token = Token::new(false);
+            rows.insert_token(&id, &token)?;
+            Ok(token)
+        });
+        Ok(made.await?)
+    }
+
+    async fn join_for(&self, patience: Duration, id: &TokenId) -> Result<AccessToken, TokenError> {
+        timeout(patience, self.join(id, false))
             .await
             .unwrap_or_else(|_| {
                 let words = format!(
-                    "the refresh of {config} takes longer than {} seconds",
+                    "the refresh of {id} takes longer than {} seconds",
                     patience.as_secs()
                 );
                 Err(TokenError::Later {
@@ -180,15 +202,31 @@ impl Tokens {
             })
     }
 
-    /// Password or bearer for an account.
+    /// Password or bearer for an account that signs in as `user`.
     ///
     /// # Errors
     /// As [`Tokens::access`].
-    pub async fn credential(&self, auth: &Auth) -> Result<Credential, TokenError> {
+    pub async fn credential(&self, auth: &Auth, user: &str) -> Result<Credential, TokenError> {
         match auth {
             Auth::Password(password) => Ok(Credential::Password(password.clone())),
-            Auth::Token(config) => self.access(config).await.map(Credential::Bearer),
+            Auth::Token(config) => {
+                let id = self.token_id(config, user)?;
+                self.access(&id).await.map(Credential::Bearer)
+            }
         }
+    }
+
+    /// Which token an account that signs in as `user` uses: the config's only one, or that of the user.
+    ///
+    /// # Errors
+    /// When there is no such token config.
+    pub fn token_id(&self, config: &str, user: &str) -> Result<TokenId, StoreError> {
+        let standing = self.shared.store.read(|rows| rows.standing(config))?;
+        Ok(if standing.per_subject {
+            TokenId::for_subject(config, user)
+        } else {
+            TokenId::of(config)
+        })
     }
 
     /// A server rejected this very token; the next [`Tokens::access`] refreshes, unless a newer one is there already.
@@ -197,15 +235,15 @@ impl Tokens {
     /// # Errors
     /// When it can't be written down.
     pub async fn rejected(&self, token: &AccessToken) -> Result<(), StoreError> {
-        let (config, version) = (token.config.clone(), token.version);
+        let (id, version) = (token.id.clone(), token.version);
         let luck = fastrand::f64();
         self.shared
             .store
             .write(move |rows| {
-                let mut token = rows.token(&config)?;
+                let mut token = rows.token(&id)?;
                 let seen = token.version;
                 if token.rejected(version, now(), luck) {
-                    rows.put_token(&config, seen, &token)?;
+                    rows.put_token(&id, seen, &token)?;
                 }
                 Ok(())
             })
@@ -218,19 +256,15 @@ impl Tokens {
     ///
     /// # Errors
     /// As [`Tokens::access`].
-    pub async fn refresh(&self, config: &str) -> Result<AccessToken, TokenError> {
-        let before = self
-            .shared
-            .store
-            .read(|rows| rows.token(config))?
-            .seen()
-            .access;
-        let first = self.join(config, true).await?;
+    pub async fn refresh(&self, id: impl Into<TokenId> + Send) -> Result<AccessToken, TokenError> {
+        let id = id.into();
+        let before = self.open(&id).await?.seen().access;
+        let first = self.join(&id, true).await?;
         if Some(first.version) != before {
             return Ok(first);
         }
         // The flight that was joined had found the token good enough; this one will not.
-        self.join(config, true).await
+        self.join(&id, true).await
     }
 
     /// Stores a refresh token obtained elsewhere; the token is Ready and refreshed on first use.
@@ -245,25 +279,26 @@ impl Tokens {
                 why: "a refresh token is one word without spaces or line ends".into(),
             });
         }
-        let (config, secret) = (config.to_owned(), Secret::new(text));
+        let (id, secret) = (TokenId::of(config), Secret::new(text));
         self.shared
             .store
             .write(move |rows| {
-                let entry = rows.known_config(&config)?.entry;
+                let entry = rows.known_config(&id.config)?.entry;
                 if !entry.config.flow.has_refresh_token() {
                     let why = "its flow is client credentials, which needs no refresh token".into();
-                    return Err(StoreError::Invalid { name: config, why });
+                    let name = id.config;
+                    return Err(StoreError::Invalid { name, why });
                 }
-                let mut token = rows.token(&config)?;
+                let mut token = rows.token(&id)?;
                 let (seen, now) = (token.version, now());
                 let old = token
                     .seeded(secret.clone(), now)
                     .filter(|old| *old != secret);
                 if let Some(old) = old {
                     let why = "another refresh token was seeded";
-                    rows.keep_aside(&config, &configs::fingerprint(&entry), &old, now, why)?;
+                    rows.keep_aside(&id, &configs::fingerprint(&entry), &old, now, why)?;
                 }
-                rows.put_token(&config, seen, &token)
+                rows.put_token(&id, seen, &token)
             })
             .await?;
         self.shared.changed.notify_one();
@@ -278,26 +313,49 @@ pub(crate) fn invalid(config: &str) -> TokenError {
     }
 }
 
-pub(crate) fn present(config: &str, access: &Access) -> AccessToken {
+/// A config with one token was asked for a subject's, or the other way round.
+fn wrong_subject(id: &TokenId, per_subject: bool) -> Option<TokenError> {
+    let config = &id.config;
+    let (words, advice) = match (per_subject, id.subject.is_empty()) {
+        (true, true) => (
+            format!("the token config {config} gives a token for each mailbox user"),
+            "say for which one (on the command line: --user ADDRESS)",
+        ),
+        (false, false) => (
+            format!("the token config {config} gives one token, whoever uses it"),
+            "leave the user out",
+        ),
+        _ => return None,
+    };
+    Some(TokenError::Broken {
+        words,
+        advice: advice.into(),
+    })
+}
+
+pub(crate) fn present(id: &TokenId, access: &Access) -> AccessToken {
     let end = access.expires_at.and_then(|ms| u64::try_from(ms).ok());
     AccessToken {
         secret: access.secret.clone(),
-        config: config.to_owned(),
+        id: id.clone(),
         version: access.version,
         expires_at: end.map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms)),
     }
 }
 
 /// Why a token has nothing to hand out, from its row.
-pub(crate) fn why_not(config: &str, token: &Token, now: i64) -> TokenError {
+pub(crate) fn why_not(id: &TokenId, token: &Token, now: i64) -> TokenError {
     let (words, advice) = match &token.failure {
         Some(failure) => (
-            sentence(config, &failure.words),
-            sentence("", &failure.advice),
+            format!("token {id}: {}", bare(&failure.words)),
+            bare(&failure.advice),
         ),
         None => (
-            format!("no token was requested yet for {config}"),
-            format!("request one on the tokens page, or with `postern token request {config}`"),
+            format!("no token was requested yet for {id}"),
+            format!(
+                "request one on the tokens page, or with `postern token request {}`",
+                id.config
+            ),
         ),
     };
     match token.state {
@@ -319,12 +377,7 @@ pub(crate) fn capital(advice: &str) -> String {
     }
 }
 
-fn sentence(config: &str, words: &str) -> String {
-    let words = one_line(words);
-    let words = words.trim_end_matches('.');
-    if config.is_empty() {
-        words.to_owned()
-    } else {
-        format!("token {config}: {words}")
-    }
+/// Words on one line, without the full stop that whoever quotes them sets.
+fn bare(words: &str) -> String {
+    one_line(words).trim_end_matches('.').to_owned()
 }

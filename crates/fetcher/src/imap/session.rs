@@ -95,7 +95,7 @@ pub(crate) async fn run(context: Context) -> Result<End, FetchError> {
         let credential = context
             .parts
             .tokens
-            .credential(&mailbox.auth)
+            .credential(&mailbox.auth, &mailbox.user)
             .await
             .map_err(no_token)?;
         let (mut connection, offered) = connect(&mailbox, PATIENCE).await?;

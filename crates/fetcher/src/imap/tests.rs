@@ -95,7 +95,7 @@ fn bearer() -> Credential {
     let secret = Secret::new("tok");
     Credential::Bearer(AccessToken {
         secret,
-        config: "c".into(),
+        id: "c".into(),
         version: 1,
         expires_at: None,
     })

@@ -35,7 +35,7 @@ pub async fn check(relay: &Relay, tokens: &Tokens) -> Vec<Step> {
         Auth::Password(_) => "password".to_owned(),
     };
     let credential = tokens
-        .credential(&relay.auth)
+        .credential(&relay.auth, &relay.user)
         .await
         .map_err(|error| judge_token(&error).why().to_owned());
     let Some(credential) = push(&mut steps, &what, credential, |_| "at hand".to_owned()) else {

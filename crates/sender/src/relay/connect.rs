@@ -55,7 +55,11 @@ impl Account {
 
     /// The password, or an access token.
     pub(crate) async fn credential(&self) -> Result<Credential, Trouble> {
-        let credential = self.parts.tokens.credential(&self.relay.auth).await;
+        let credential = self
+            .parts
+            .tokens
+            .credential(&self.relay.auth, &self.relay.user)
+            .await;
         credential.map_err(|e| judge_token(&e))
     }
 

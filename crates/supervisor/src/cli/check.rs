@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use token_store::Tokens;
+use token_store::{TokenId, Tokens};
 
 use super::exit::{Code, Failure};
 use super::office::Office;
@@ -111,24 +111,15 @@ impl Sheet {
                 self.remark(&format!("{title} is switched off"))?;
                 continue;
             }
-            // Through the daemon where one runs: only one process may use a refresh token.
-            let access = match office.daemon() {
-                Some(client) => client
-                    .ask(&Question::Access {
-                        config: name.clone(),
-                    })
-                    .await
-                    .map(drop)
-                    .map_err(|e| e.to_string()),
-                None => tokens
-                    .access(name)
-                    .await
-                    .map(drop)
-                    .map_err(|e| e.to_string()),
-            };
-            match access {
-                Ok(()) => self.good(&format!("{title}: gives an access token"))?,
-                Err(why) => self.bad(&title, &why)?,
+            let ids = tokens.store().tokens_in_use(name)?;
+            if ids.is_empty() {
+                self.remark(&format!("{title} is used by no mailbox and no relay"))?;
+            }
+            for id in ids {
+                match access(office, tokens, &id).await {
+                    Ok(()) => self.good(&format!("token config {id}: gives an access token"))?,
+                    Err(why) => self.bad(&format!("token config {id}"), &why)?,
+                }
             }
         }
         Ok(())
@@ -147,4 +138,18 @@ impl Sheet {
             }
         }
     }
+}
+
+/// Whether a token gives access. Through the daemon where one runs: only one process may use a refresh token.
+async fn access(office: &Office, tokens: &Tokens, id: &TokenId) -> Result<(), String> {
+    let Some(client) = office.daemon() else {
+        let access = tokens.access(id).await;
+        return access.map(drop).map_err(|error| error.to_string());
+    };
+    let question = Question::Access {
+        config: id.config.clone(),
+        subject: id.subject.clone(),
+    };
+    let access = client.ask(&question).await;
+    access.map(drop).map_err(|error| error.to_string())
 }

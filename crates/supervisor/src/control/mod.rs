@@ -24,9 +24,18 @@ pub(crate) enum Question {
     /// The report of `postern status`.
     Status,
     /// A usable access token.
-    Access { config: String },
+    Access {
+        config: String,
+        /// The mailbox user, where the config gives a token to each.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        subject: String,
+    },
     /// Refresh now.
-    Refresh { config: String },
+    Refresh {
+        config: String,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        subject: String,
+    },
     /// The redirect of a consent that this command began.
     Complete {
         session: String,

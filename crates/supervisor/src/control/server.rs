@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use spool::MessageId;
-use token_store::CallbackAnswer;
+use token_store::{CallbackAnswer, TokenId};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
@@ -147,10 +147,14 @@ async fn answer(question: Question, handle: &Handle) -> Result<serde_json::Value
     let tokens = handle.tokens();
     match question {
         Question::Status => value(handle.status().map_err(internal)?),
-        Question::Access { config } => value(tokens.access(&config).await?.secret.expose()),
-        Question::Refresh { config } => {
-            let token = tokens.refresh(&config).await?;
-            handle.tokens_changed(&config);
+        Question::Access { config, subject } => {
+            let id = TokenId { config, subject };
+            value(tokens.access(id).await?.secret.expose())
+        }
+        Question::Refresh { config, subject } => {
+            let id = TokenId { config, subject };
+            let token = tokens.refresh(&id).await?;
+            handle.tokens_changed(&id.config);
             value(token.expires_at.and_then(seconds))
         }
         Question::Complete {

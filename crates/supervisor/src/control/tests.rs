@@ -8,6 +8,11 @@ fn questions_and_answers_are_single_json_lines_that_read_back_as_they_were() {
         Question::Status,
         Question::Access {
             config: "support".into(),
+            subject: String::new(),
+        },
+        Question::Refresh {
+            config: "support".into(),
+            subject: "anna@example.com".into(),
         },
         Question::Retry { messages: None },
         Question::Retry {
@@ -53,10 +58,17 @@ fn a_question_that_is_not_known_is_refused_rather_than_guessed() {
 
 #[test]
 fn the_sockets_group_may_see_the_status_and_fetch_a_token_and_nothing_else() {
+    let ask = |question: fn(String, String) -> Question| question("a".into(), "b".into());
     let all = [
         (Question::Status, true),
-        (Question::Access { config: "a".into() }, true),
-        (Question::Refresh { config: "a".into() }, false),
+        (
+            ask(|config, subject| Question::Access { config, subject }),
+            true,
+        ),
+        (
+            ask(|config, subject| Question::Refresh { config, subject }),
+            false,
+        ),
         (Question::TokensChanged { config: "a".into() }, false),
         (
             Question::Fetch {

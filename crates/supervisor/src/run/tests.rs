@@ -137,6 +137,7 @@ async fn commands_are_answered_through_the_socket() {
         (
             Question::Access {
                 config: "nobody".into(),
+                subject: String::new(),
             },
             FailureKind::Unknown,
         ),

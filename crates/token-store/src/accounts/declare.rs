@@ -56,7 +56,7 @@ fn declare(rows: &Rows<'_>, file: &str, declared: Declared) -> Result<(), StoreE
     for name in gone(rows, "token_config", &configs)? {
         withdraw(rows, &name)?;
     }
-    Ok(())
+    rows.remove_unused_subjects()
 }
 
 /// The names that were declared before and aren't now.
@@ -96,15 +96,12 @@ fn withdraw(rows: &Rows<'_>, name: &str) -> Result<(), StoreError> {
         });
     }
     let config = rows.known_config(name)?;
-    if let Some(refresh) = rows.token(name)?.refresh {
-        let fingerprint = crate::configs::fingerprint(&config.entry);
-        rows.keep_aside(
-            name,
-            &fingerprint,
-            &refresh.secret,
-            now(),
-            "its file no longer declares the token config",
-        )?;
+    let fingerprint = crate::configs::fingerprint(&config.entry);
+    let why = "its file no longer declares the token config";
+    for (id, _) in rows.tokens_without_secrets(name)? {
+        if let Some(refresh) = rows.token(&id)?.refresh {
+            rows.keep_aside(&id, &fingerprint, &refresh.secret, now(), why)?;
+        }
     }
     rows.remove_token_config(name)?;
     Ok(())

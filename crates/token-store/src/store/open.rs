@@ -34,9 +34,7 @@ pub(super) fn open(path: &Path, key: &Key) -> Result<Opened, StoreError> {
         let _alone = refresh_lock
             .block()
             .map_err(|e| unusable(path, format!("its lock file: {e}")))?;
-        migrations()
-            .to_latest(&mut writer)
-            .map_err(|e| unusable(path, format!("its tables could not be made: {e}")))?;
+        migrate(path, &mut writer)?;
     }
     if !verify_key(path, &writer, key)? {
         write_key_check(&writer, key)?;
@@ -132,6 +130,20 @@ fn prepare(path: &Path, connection: &Connection) -> Result<(), StoreError> {
         Ok(())
     };
     set().map_err(|e| unreadable(path, &e))
+}
+
+/// All of the new tables, or nothing. Foreign keys are off meanwhile: a table that is made anew is dropped first.
+fn migrate(path: &Path, writer: &mut Connection) -> Result<(), StoreError> {
+    let made = |e: &dyn std::fmt::Display| {
+        unusable(
+            path,
+            format!("its tables could not be made: {e}; nothing was changed"),
+        )
+    };
+    writer.pragma_update(None, "foreign_keys", false)?;
+    migrations().to_latest(writer).map_err(|e| made(&e))?;
+    writer.pragma_update(None, "foreign_keys", true)?;
+    Ok(())
 }
 
 const KEY_CHECK_PLACE: Place<'static> = Place {

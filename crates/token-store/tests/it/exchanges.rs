@@ -58,7 +58,7 @@ async fn client_credentials_get_a_token_without_a_person() {
     rig.import(rig.app_entry("app")).await;
     let Credential::Bearer(token) = rig
         .tokens
-        .credential(&Auth::Token("app".into()))
+        .credential(&Auth::Token("app".into()), "support@example.com")
         .await
         .unwrap()
     else {

@@ -9,7 +9,7 @@ use provider_template::url_is_safe;
 use token_store::accounts::Auth;
 use token_store::{CallbackAnswer, ConsentError};
 
-use super::tokens::{refreshed, sorry};
+use super::tokens::{refreshed, sorry, token_of};
 use super::{Frame, Section, html};
 use crate::address::astray;
 use crate::error::{PageError, see_other};
@@ -38,7 +38,7 @@ pub(crate) async fn request(
     let name = posted.fields.raw("name");
     let config = app.store().token_config(name)?;
     if config.is_some_and(|config| !config.entry.config.flow.needs_person()) {
-        return Ok(refreshed(&app, by, name).await);
+        return Ok(refreshed(&app, by, &token_of(&posted)).await);
     }
     let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
     if let Some(origin) = astray(&app.address, origin) {

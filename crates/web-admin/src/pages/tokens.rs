@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use provider_template::Flow;
 use token_store::state::State as TokenState;
-use token_store::{Failure, TokenError, TokenStatus};
+use token_store::{Failure, TokenError, TokenId, TokenStatus};
 
 use super::{Frame, Section, html};
 use crate::App;
@@ -24,6 +24,9 @@ struct TokensPage {
 
 struct TokenRow {
     name: String,
+    /// Of which mailbox user, where the config gives a token to each.
+    subject: String,
+    signed_in_as: Option<String>,
     template: String,
     token: Badge,
     refresh_token: Badge,
@@ -73,6 +76,8 @@ fn row(status: TokenStatus, now: i64) -> TokenRow {
         declared_in: status.declared_in,
         can_refresh: by_person && !never_asked,
         name: status.config,
+        subject: status.subject,
+        signed_in_as: status.signed_in_as,
     }
 }
 
@@ -91,25 +96,26 @@ fn trouble(failure: &Failure, said: &str, now: i64) -> Trouble {
 
 /// *Refresh now*.
 pub(crate) async fn refresh(State(app): State<App>, posted: Posted) -> Result<Response, PageError> {
-    let name = posted.fields.raw("name");
-    Ok(refreshed(&app, &posted.by, name).await)
+    let id = token_of(&posted);
+    Ok(refreshed(&app, &posted.by, &id).await)
+}
+
+/// The token that a form of this page is about.
+pub(super) fn token_of(posted: &Posted) -> TokenId {
+    TokenId::for_subject(posted.fields.raw("name"), posted.fields.raw("subject"))
 }
 
 /// Refreshes a token, leaves word of how it went, and leads back to the table.
-pub(super) async fn refreshed(app: &App, by: &SignedIn, name: &str) -> Response {
-    let flash = match app.parts.tokens.refresh(name).await {
+pub(super) async fn refreshed(app: &App, by: &SignedIn, id: &TokenId) -> Response {
+    let flash = match app.parts.tokens.refresh(id).await {
         Ok(_) => {
-            app.parts.gateway.tokens_changed(name);
-            app.audit(by, &format!("refreshed the token of {name}"))
-                .await;
-            Flash::good(&format!("The token of {name} was refreshed."))
+            app.parts.gateway.tokens_changed(&id.config);
+            app.audit(by, &format!("refreshed the token of {id}")).await;
+            Flash::good(&format!("The token of {id} was refreshed."))
         }
         Err(error) => {
-            app.audit(
-                by,
-                &format!("tried to refresh the token of {name}, in vain"),
-            )
-            .await;
+            app.audit(by, &format!("tried to refresh the token of {id}, in vain"))
+                .await;
             sorry("Not refreshed", error)
         }
     };

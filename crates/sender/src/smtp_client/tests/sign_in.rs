@@ -5,7 +5,7 @@ fn bearer() -> Credential {
     let secret = Secret::new("TOKEN");
     Credential::Bearer(AccessToken {
         secret,
-        config: "c".into(),
+        id: "c".into(),
         version: 1,
         expires_at: None,
     })

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use token_store::TokenId;
+
 use super::named;
 use crate::cli::exit::{Code, Failure};
 use crate::cli::office::{Office, doorbell};
@@ -33,16 +35,17 @@ pub(super) async fn seed(file: &Path, name: &str) -> Result<(), Failure> {
     ))
 }
 
-pub(super) async fn refresh(office: &Office, name: String) -> Result<(), Failure> {
+pub(super) async fn refresh(office: &Office, id: TokenId) -> Result<(), Failure> {
     let expires = match office.daemon() {
         Some(client) => client
             .ask(&Question::Refresh {
-                config: name.clone(),
+                config: id.config.clone(),
+                subject: id.subject.clone(),
             })
             .await?
             .as_i64(),
         None => {
-            let token = office.tokens()?.refresh(&name).await?;
+            let token = office.tokens()?.refresh(&id).await?;
             let since = token
                 .expires_at
                 .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
@@ -53,18 +56,22 @@ pub(super) async fn refresh(office: &Office, name: String) -> Result<(), Failure
         || "without an end date".to_owned(),
         |at| format!("until {}", clock(at)),
     );
-    table::line(&format!("{name} has a fresh access token, valid {until}"))
+    table::line(&format!("{id} has a fresh access token, valid {until}"))
 }
 
-pub(super) async fn access(file: &Path, name: String) -> Result<(), Failure> {
+pub(super) async fn access(file: &Path, id: TokenId) -> Result<(), Failure> {
+    let question = Question::Access {
+        config: id.config.clone(),
+        subject: id.subject.clone(),
+    };
     if let Some(client) = doorbell(file).await? {
-        let token = client.ask(&Question::Access { config: name }).await?;
+        let token = client.ask(&question).await?;
         return table::line(token.as_str().unwrap_or_default());
     }
     let office = Office::open(file).await?;
     if let Some(client) = office.daemon() {
-        let token = client.ask(&Question::Access { config: name }).await?;
+        let token = client.ask(&question).await?;
         return table::line(token.as_str().unwrap_or_default());
     }
-    table::line(office.tokens()?.access(&name).await?.secret.expose())
+    table::line(office.tokens()?.access(id).await?.secret.expose())
 }

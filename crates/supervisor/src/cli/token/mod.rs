@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use provider_template::{Endpoints, Order};
-use token_store::{Store, TokenConfig};
+use token_store::{Store, TokenConfig, TokenId};
 
 use super::exit::{Code, Failure};
 use super::office::Office;
@@ -53,11 +53,17 @@ pub(crate) enum TokenCommand {
     Refresh {
         /// The token config's name.
         name: String,
+        /// The mailbox user, where the token config gives a token to each.
+        #[arg(long, value_name = "ADDRESS", default_value = "")]
+        user: String,
     },
     /// Print a fresh access token, for scripts.
     Access {
         /// The token config's name.
         name: String,
+        /// The mailbox user, where the token config gives a token to each.
+        #[arg(long, value_name = "ADDRESS", default_value = "")]
+        user: String,
     },
     /// Write token configs in the exchange format, client secrets included; all of them when none is named.
     Export {
@@ -138,8 +144,16 @@ pub(crate) async fn carry_out(file: &Path, command: TokenCommand) -> Result<(), 
         TokenCommand::Add(order) => add(file, order).await,
         TokenCommand::Request(order) => request::request(file, order).await,
         TokenCommand::Seed { name } => seed(file, &name).await,
-        TokenCommand::Refresh { name } => refresh(&Office::open(file).await?, name).await,
-        TokenCommand::Access { name } => access(file, name).await,
+        TokenCommand::Refresh { name, user } => {
+            refresh(
+                &Office::open(file).await?,
+                TokenId::for_subject(&name, &user),
+            )
+            .await
+        }
+        TokenCommand::Access { name, user } => {
+            access(file, TokenId::for_subject(&name, &user)).await
+        }
         TokenCommand::Export {
             names,
             without_secrets,

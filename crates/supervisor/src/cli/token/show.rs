@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use provider_template::{Entry, Library};
 use serde_json::json;
-use token_store::TokenStatus;
 use token_store::state::State;
+use token_store::{TokenId, TokenStatus};
 
 use super::named;
 use crate::cli::exit::Failure;
@@ -23,7 +23,7 @@ pub(super) fn list(office: &Office, json: bool) -> Result<(), Failure> {
     let rows: Vec<[String; 5]> = statuses
         .iter()
         .map(|status| {
-            let name = status.config.clone();
+            let name = TokenId::for_subject(&status.config, &status.subject).to_string();
             [
                 name,
                 state(status),
@@ -53,10 +53,8 @@ fn state(status: &TokenStatus) -> String {
 pub(super) fn show(office: &Office, name: &str, json: bool) -> Result<(), Failure> {
     let store = office.store()?;
     let config = named(&store, name)?;
-    let status = store
-        .token_statuses()?
-        .into_iter()
-        .find(|status| status.config == name);
+    let mut statuses = store.token_statuses()?;
+    statuses.retain(|status| status.config == name);
     let entry = &config.entry.config;
     if json {
         return table::json(&json!({
@@ -66,7 +64,8 @@ pub(super) fn show(office: &Office, name: &str, json: bool) -> Result<(), Failur
             "client_id": entry.client_id,
             "has_client_secret": !entry.client_secret.is_empty(),
             "scope": entry.scope,
-            "status": status,
+            "status": statuses.first(),
+            "tokens": statuses,
         }));
     }
     let secret = if entry.client_secret.is_empty() {
@@ -92,21 +91,10 @@ pub(super) fn show(office: &Office, name: &str, json: bool) -> Result<(), Failur
         ("scope", entry.scope.clone()),
     ];
     lines.extend(endpoints(&config.entry));
-    if let Some(status) = &status {
-        lines.push(("flow", status.flow.clone()));
-        lines.push(("state", state(status)));
-        lines.push(("access token", status.token.clone()));
-        lines.push(("refresh token", status.refresh_token.clone()));
-        lines.push(("refreshes", status.refreshes.to_string()));
-        lines.push(("used by", status.used_by.join(", ")));
-        if let Some(failure) = &status.failure {
-            lines.push((
-                "last failure",
-                format!("{}: {}", clock(failure.at), failure.words),
-            ));
-            lines.push(("what to do", failure.advice.clone()));
-        }
+    if let Some(first) = statuses.first() {
+        lines.push(("flow", first.flow.clone()));
     }
+    lines.extend(statuses.iter().flat_map(about));
     for (key, value) in lines {
         table::line(&format!(
             "{:<15}{}",
@@ -115,6 +103,30 @@ pub(super) fn show(office: &Office, name: &str, json: bool) -> Result<(), Failur
         ))?;
     }
     Ok(())
+}
+
+/// One token's lines.
+fn about(status: &TokenStatus) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    if !status.subject.is_empty() {
+        lines.push(("token for", status.subject.clone()));
+    }
+    lines.push(("state", state(status)));
+    if let Some(who) = &status.signed_in_as {
+        lines.push(("signed in as", who.clone()));
+    }
+    lines.push(("access token", status.token.clone()));
+    lines.push(("refresh token", status.refresh_token.clone()));
+    lines.push(("refreshes", status.refreshes.to_string()));
+    lines.push(("used by", status.used_by.join(", ")));
+    if let Some(failure) = &status.failure {
+        lines.push((
+            "last failure",
+            format!("{}: {}", clock(failure.at), failure.words),
+        ));
+        lines.push(("what to do", failure.advice.clone()));
+    }
+    lines
 }
 
 fn endpoints(entry: &Entry) -> Vec<(&'static str, String)> {

@@ -3,9 +3,17 @@
 use super::Rows;
 use crate::configs::fingerprint;
 use crate::seal::Place;
-use crate::{Secret, StoreError, TokenConfig};
-use provider_template::Entry;
+use crate::{Secret, StoreError, TokenConfig, TokenId};
+use provider_template::{Entry, Flow};
 use rusqlite::{OptionalExtension, Row, named_params};
+
+/// What decides how a config's tokens are handed out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Standing {
+    pub(crate) valid: bool,
+    /// A token for each mailbox user.
+    pub(crate) per_subject: bool,
+}
 
 struct Raw {
     name: String,
@@ -13,10 +21,13 @@ struct Raw {
     declared_in: Option<String>,
     entry: String,
     client_secret: Vec<u8>,
+    private_key: Option<Vec<u8>>,
+    password: Option<Vec<u8>>,
 }
 
 impl Raw {
-    const COLUMNS: &'static str = "name, template, declared_in, entry, client_secret";
+    const COLUMNS: &'static str =
+        "name, template, declared_in, entry, client_secret, private_key, password";
 
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -25,6 +36,8 @@ impl Raw {
             declared_in: row.get(2)?,
             entry: row.get(3)?,
             client_secret: row.get(4)?,
+            private_key: row.get(5)?,
+            password: row.get(6)?,
         })
     }
 }
@@ -55,13 +68,18 @@ impl Rows<'_> {
         self.token_config(name)?.ok_or_else(|| unknown(name))
     }
 
-    /// Whether the config may be used, without unsealing anything.
-    pub(crate) fn is_valid(&self, name: &str) -> Result<bool, StoreError> {
+    /// Whether the config may be used and whom its tokens are for, without unsealing anything.
+    pub(crate) fn standing(&self, name: &str) -> Result<Standing, StoreError> {
         let mut statement = self
             .connection
-            .prepare_cached("SELECT valid FROM token_config WHERE name = ?1")?;
+            .prepare_cached("SELECT valid, flow FROM token_config WHERE name = ?1")?;
         statement
-            .query_row([name], |row| row.get(0))
+            .query_row([name], |row| {
+                Ok(Standing {
+                    valid: row.get(0)?,
+                    per_subject: is_per_subject(row.get_ref(1)?.as_str()?),
+                })
+            })
             .optional()?
             .ok_or_else(|| unknown(name))
     }
@@ -81,12 +99,15 @@ impl Rows<'_> {
     pub(crate) fn put_token_config(&self, config: &TokenConfig) -> Result<(), StoreError> {
         let entry = &config.entry;
         let mut statement = self.connection.prepare_cached(
-            "INSERT INTO token_config (name, template, declared_in, valid, flow, fingerprint, entry, client_secret)
-             VALUES (:name, :template, :declared_in, :valid, :flow, :fingerprint, :entry, :client_secret)
+            "INSERT INTO token_config (name, template, declared_in, valid, flow, fingerprint, entry, client_secret,
+                private_key, password)
+             VALUES (:name, :template, :declared_in, :valid, :flow, :fingerprint, :entry, :client_secret,
+                :private_key, :password)
              ON CONFLICT (name) DO UPDATE SET
                 template = excluded.template, declared_in = excluded.declared_in, valid = excluded.valid,
                 flow = excluded.flow, fingerprint = excluded.fingerprint, entry = excluded.entry,
-                client_secret = excluded.client_secret",
+                client_secret = excluded.client_secret, private_key = excluded.private_key,
+                password = excluded.password",
         )?;
         statement.execute(named_params! {
             ":name": entry.name,
@@ -96,7 +117,9 @@ impl Rows<'_> {
             ":flow": entry.config.flow.key(),
             ":fingerprint": fingerprint(entry),
             ":entry": provider_template::write(std::slice::from_ref(entry), false),
-            ":client_secret": self.seal(&secret_of(&entry.name), &entry.config.client_secret)?,
+            ":client_secret": self.seal(&secret_of(&entry.name, "client_secret"), &entry.config.client_secret)?,
+            ":private_key": self.seal_if_any(&secret_of(&entry.name, "private_key"), &entry.config.private_key)?,
+            ":password": self.seal_if_any(&secret_of(&entry.name, "password"), &entry.config.password)?,
         })?;
         Ok(())
     }
@@ -121,17 +144,65 @@ impl Rows<'_> {
         Ok(users)
     }
 
+    /// The users of the accounts that sign in with a token config.
+    pub(crate) fn subjects_of(&self, name: &str) -> Result<Vec<TokenId>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT user FROM mailbox WHERE token_config = ?1
+             UNION SELECT user FROM relay WHERE token_config = ?1 ORDER BY 1",
+        )?;
+        let subjects = statement
+            .query_map([name], |row| {
+                Ok(TokenId::for_subject(name, row.get_ref(0)?.as_str()?))
+            })?
+            .collect::<Result<_, _>>()?;
+        Ok(subjects)
+    }
+
+    /// Those that sign in with the token of one subject.
+    pub(crate) fn users_of_token(&self, id: &TokenId) -> Result<Vec<String>, StoreError> {
+        if id.subject.is_empty() {
+            return self.users_of(&id.config);
+        }
+        let mut statement = self.connection.prepare_cached(
+            "SELECT 'mailbox ' || name FROM mailbox WHERE token_config = ?1 AND user = ?2
+             UNION ALL SELECT 'relay ' || name FROM relay WHERE token_config = ?1 AND user = ?2 ORDER BY 1",
+        )?;
+        let users = statement
+            .query_map([&id.config, &id.subject], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        Ok(users)
+    }
+
+    /// An empty secret is no value.
+    fn seal_if_any(
+        &self,
+        place: &Place<'_>,
+        secret: &Secret,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let some = (!secret.is_empty()).then(|| self.seal(place, secret));
+        some.transpose()
+    }
+
     fn config(&self, raw: Raw) -> Result<TokenConfig, StoreError> {
-        let secret = self.unseal(&secret_of(&raw.name), &raw.client_secret)?;
+        let unseal = |column, sealed: &Option<Vec<u8>>| match sealed {
+            Some(sealed) => self.unseal(&secret_of(&raw.name, column), sealed),
+            None => Ok(Secret::default()),
+        };
+        let mut entry = entry(&raw)?;
+        entry.config.client_secret =
+            self.unseal(&secret_of(&raw.name, "client_secret"), &raw.client_secret)?;
+        entry.config.private_key = unseal("private_key", &raw.private_key)?;
+        entry.config.password = unseal("password", &raw.password)?;
         Ok(TokenConfig {
-            entry: entry(&raw, secret)?,
+            entry,
             template: raw.template,
             declared_in: raw.declared_in,
         })
     }
 }
 
-fn entry(raw: &Raw, secret: Secret) -> Result<Entry, StoreError> {
+/// The entry without its secrets.
+fn entry(raw: &Raw) -> Result<Entry, StoreError> {
     let damaged = |why: &str| {
         StoreError::Database(format!(
             "the stored token config {} can't be read: {why}",
@@ -140,9 +211,7 @@ fn entry(raw: &Raw, secret: Secret) -> Result<Entry, StoreError> {
     };
     let mut entries =
         provider_template::read(&raw.entry).map_err(|problem| damaged(&problem.why))?;
-    let mut entry = entries.pop().ok_or_else(|| damaged("it is empty"))?;
-    entry.config.client_secret = secret;
-    Ok(entry)
+    entries.pop().ok_or_else(|| damaged("it is empty"))
 }
 
 pub(crate) fn unknown(name: &str) -> StoreError {
@@ -152,10 +221,20 @@ pub(crate) fn unknown(name: &str) -> StoreError {
     }
 }
 
-fn secret_of(name: &str) -> Place<'_> {
+/// Whether a stored flow begins with a person.
+pub(crate) fn is_by_person(flow: &str) -> bool {
+    Flow::from_key(flow).is_some_and(Flow::needs_person)
+}
+
+/// Whether a stored flow gives a token for each mailbox user.
+fn is_per_subject(flow: &str) -> bool {
+    Flow::from_key(flow).is_some_and(Flow::per_subject)
+}
+
+fn secret_of<'a>(name: &'a str, column: &'static str) -> Place<'a> {
     Place {
         table: "token_config",
         row: name,
-        column: "client_secret",
+        column,
     }
 }

@@ -3,13 +3,14 @@
 use super::Rows;
 use crate::seal::Place;
 use crate::state::{Access, Refresh, State, Token};
-use crate::{Failure, Secret, StoreError};
+use crate::{Failure, Secret, StoreError, TokenId};
 use rusqlite::{OptionalExtension, Row, named_params};
+use std::borrow::Cow;
 
 /// What the refresher needs to know of every token, without unsealing one.
 #[derive(Debug)]
 pub(crate) struct Due {
-    pub(crate) config: String,
+    pub(crate) id: TokenId,
     /// `None`: only a person can help.
     pub(crate) at: Option<i64>,
 }
@@ -23,7 +24,7 @@ struct Raw {
 
 const COLUMNS: &str = "version, generation, state, access_token, access_version, obtained_at, expires_at, refresh_at,
     rejected, refresh_token, refresh_obtained_at, refresh_expires_at, failure_at, failure_words, failure_advice,
-    retry_at, attempts, refusals, refreshes";
+    retry_at, attempts, refusals, refreshes, identity";
 
 impl Raw {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -69,6 +70,7 @@ impl Raw {
             attempts: row.get("attempts")?,
             refusals: row.get("refusals")?,
             refreshes: u64::try_from(row.get::<_, i64>("refreshes")?).unwrap_or(0),
+            identity: row.get("identity")?,
         };
         Ok(Self {
             token,
@@ -79,44 +81,69 @@ impl Raw {
 }
 
 impl Rows<'_> {
-    /// The token of a config.
-    pub(crate) fn token(&self, config: &str) -> Result<Token, StoreError> {
-        let raw = self.raw_token(config)?;
+    /// A token that there is; those of subjects are made at their first use.
+    pub(crate) fn token(&self, id: &TokenId) -> Result<Token, StoreError> {
+        self.token_if_any(id)?
+            .ok_or_else(|| super::configs::unknown(&id.config))
+    }
+
+    /// A token, if its row was made already.
+    pub(crate) fn token_if_any(&self, id: &TokenId) -> Result<Option<Token>, StoreError> {
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM token WHERE config = ?1 AND subject = ?2"
+        ))?;
+        let found = statement.query_row([&id.config, &id.subject], Raw::read);
+        let Some(raw) = found.optional()? else {
+            return Ok(None);
+        };
         let mut token = raw.token;
         if let (Some(access), Some(sealed)) = (&mut token.access, raw.access) {
-            access.secret = self.unseal(&place(config, "access_token"), &sealed)?;
+            access.secret = self.unseal(&place(&row_of(id), "access_token"), &sealed)?;
         }
         if let (Some(refresh), Some(sealed)) = (&mut token.refresh, raw.refresh) {
-            refresh.secret = self.unseal(&place(config, "refresh_token"), &sealed)?;
+            refresh.secret = self.unseal(&place(&row_of(id), "refresh_token"), &sealed)?;
         }
-        Ok(token)
+        Ok(Some(token))
     }
 
-    /// The same with empty secrets, for lists.
-    pub(crate) fn token_without_secrets(&self, config: &str) -> Result<Token, StoreError> {
-        Ok(self.raw_token(config)?.token)
-    }
-
-    fn raw_token(&self, config: &str) -> Result<Raw, StoreError> {
+    /// The tokens of a config, by subject, with empty secrets.
+    pub(crate) fn tokens_without_secrets(
+        &self,
+        config: &str,
+    ) -> Result<Vec<(TokenId, Token)>, StoreError> {
         let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM token WHERE config = ?1 AND subject = ''"
+            "SELECT subject, {COLUMNS} FROM token WHERE config = ?1 ORDER BY subject"
         ))?;
-        let found = statement.query_row([config], Raw::read).optional()?;
-        found.ok_or_else(|| super::configs::unknown(config))
+        let tokens = statement
+            .query_map([config], |row| {
+                let subject: String = row.get("subject")?;
+                let id = TokenId::for_subject(config, &subject);
+                Ok((id, Raw::read(row)?.token))
+            })?
+            .collect::<Result<_, _>>()?;
+        Ok(tokens)
     }
 
-    /// Whether a config is valid and can refresh without a person, and when that is due.
+    /// Whether a config is valid and can refresh without a person, and when that is due. The token of a subject that
+    /// no account signs in with is refreshed on use only.
     pub(crate) fn dues(&self) -> Result<Vec<Due>, StoreError> {
         let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT config, flow, {COLUMNS} FROM token JOIN token_config ON config = name WHERE valid ORDER BY config"
+            "SELECT config, subject, flow, {COLUMNS} FROM token JOIN token_config ON config = token_config.name
+             WHERE valid AND (subject = ''
+                OR EXISTS (SELECT 1 FROM mailbox WHERE token_config = config AND user = subject)
+                OR EXISTS (SELECT 1 FROM relay WHERE token_config = config AND user = subject))
+             ORDER BY config, subject"
         ))?;
         let dues = statement
             .query_map([], |row| {
                 let Raw { token, refresh, .. } = Raw::read(row)?;
-                let can_refresh =
-                    refresh.is_some() || row.get_ref("flow")?.as_str()? == "client_credentials";
+                let flow = row.get_ref("flow")?.as_str()?;
+                let can_refresh = refresh.is_some() || !super::configs::is_by_person(flow);
                 Ok(Due {
-                    config: row.get("config")?,
+                    id: TokenId {
+                        config: row.get("config")?,
+                        subject: row.get("subject")?,
+                    },
                     at: token.due_at(can_refresh),
                 })
             })?
@@ -124,24 +151,44 @@ impl Rows<'_> {
         Ok(dues)
     }
 
-    pub(crate) fn insert_token(&self, config: &str, token: &Token) -> Result<(), StoreError> {
+    pub(crate) fn insert_token(&self, id: &TokenId, token: &Token) -> Result<(), StoreError> {
         self.connection.execute(
-            "INSERT INTO token (config, version, generation, state) VALUES (?1, 0, 0, 'needs_consent')",
-            [config],
+            "INSERT INTO token (config, subject, version, generation, state) VALUES (?1, ?2, 0, 0, 'needs_consent')",
+            [&id.config, &id.subject],
         )?;
-        self.put_token(config, 0, token)
+        self.put_token(id, 0, token)
+    }
+
+    /// The token's config now gives tokens of another kind, or nobody uses this one any more.
+    pub(crate) fn remove_token(&self, id: &TokenId) -> Result<(), StoreError> {
+        self.connection.execute(
+            "DELETE FROM token WHERE config = ?1 AND subject = ?2",
+            [&id.config, &id.subject],
+        )?;
+        Ok(())
+    }
+
+    /// Tokens of subjects that no account signs in with any more; the next use makes them again, without a person.
+    pub(crate) fn remove_unused_subjects(&self) -> Result<(), StoreError> {
+        self.connection.execute(
+            "DELETE FROM token WHERE subject <> '' AND refresh_token IS NULL
+                AND NOT EXISTS (SELECT 1 FROM mailbox WHERE token_config = config AND user = subject)
+                AND NOT EXISTS (SELECT 1 FROM relay WHERE token_config = config AND user = subject)",
+            [],
+        )?;
+        Ok(())
     }
 
     /// Writes a token over the version that was seen.
     pub(crate) fn put_token(
         &self,
-        config: &str,
+        id: &TokenId,
         seen: i64,
         token: &Token,
     ) -> Result<(), StoreError> {
         let sealed = |column, secret: Option<&Secret>| {
             secret
-                .map(|secret| self.seal(&place(config, column), secret))
+                .map(|secret| self.seal(&place(&row_of(id), column), secret))
                 .transpose()
         };
         let access = token.access.as_ref();
@@ -154,8 +201,8 @@ impl Rows<'_> {
                 refresh_token = :refresh_token, refresh_obtained_at = :refresh_obtained_at,
                 refresh_expires_at = :refresh_expires_at, failure_at = :failure_at, failure_words = :failure_words,
                 failure_advice = :failure_advice, retry_at = :retry_at, attempts = :attempts, refusals = :refusals,
-                refreshes = :refreshes
-             WHERE config = :config AND subject = '' AND version = :seen",
+                refreshes = :refreshes, identity = :identity
+             WHERE config = :config AND subject = :subject AND version = :seen",
         )?;
         let changed = statement.execute(named_params! {
             ":version": token.version,
@@ -177,33 +224,36 @@ impl Rows<'_> {
             ":attempts": token.attempts,
             ":refusals": token.refusals,
             ":refreshes": i64::try_from(token.refreshes).unwrap_or(i64::MAX),
-            ":config": config,
+            ":identity": token.identity,
+            ":config": id.config,
+            ":subject": id.subject,
             ":seen": seen,
         })?;
         if changed == 1 {
             return Ok(());
         }
         Err(StoreError::Database(format!(
-            "the token of {config} changed while it was being written"
+            "the token of {id} changed while it was being written"
         )))
     }
 
     /// Keeps a refresh token aside, under the client it belongs to.
     pub(crate) fn keep_aside(
         &self,
-        config: &str,
+        id: &TokenId,
         fingerprint: &str,
         secret: &Secret,
         now: i64,
         why: &str,
     ) -> Result<(), StoreError> {
         self.connection.execute(
-            "INSERT INTO former_refresh_token (config, fingerprint, refresh_token, kept_at, why)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO former_refresh_token (config, subject, fingerprint, refresh_token, kept_at, why)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             (
-                config,
+                &id.config,
+                &id.subject,
                 fingerprint,
-                self.seal(&aside(config), secret)?,
+                self.seal(&aside(&id.config), secret)?,
                 now,
                 why,
             ),
@@ -211,27 +261,27 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// Takes back the newest refresh token kept aside for this config and client.
+    /// Takes back the newest refresh token kept aside for this token and client.
     pub(crate) fn take_back(
         &self,
-        config: &str,
+        id: &TokenId,
         fingerprint: &str,
     ) -> Result<Option<Refresh>, StoreError> {
         let found: Option<(i64, Vec<u8>, i64)> = self
             .connection
             .query_row(
                 "SELECT id, refresh_token, kept_at FROM former_refresh_token
-                 WHERE config = ?1 AND fingerprint = ?2 ORDER BY id DESC LIMIT 1",
-                [config, fingerprint],
+                 WHERE config = ?1 AND subject = ?2 AND fingerprint = ?3 ORDER BY id DESC LIMIT 1",
+                [&id.config, &id.subject, fingerprint],
                 |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
             )
             .optional()?;
-        let Some((id, sealed, obtained_at)) = found else {
+        let Some((number, sealed, obtained_at)) = found else {
             return Ok(None);
         };
-        let secret = self.unseal(&aside(config), &sealed)?;
+        let secret = self.unseal(&aside(&id.config), &sealed)?;
         self.connection
-            .execute("DELETE FROM former_refresh_token WHERE id = ?1", [id])?;
+            .execute("DELETE FROM former_refresh_token WHERE id = ?1", [number])?;
         Ok(Some(Refresh {
             secret,
             obtained_at,
@@ -249,10 +299,19 @@ impl Rows<'_> {
     }
 }
 
-fn place<'a>(config: &'a str, column: &'static str) -> Place<'a> {
+/// What stands for the row in a seal: no config name holds a line end.
+fn row_of(id: &TokenId) -> Cow<'_, str> {
+    if id.subject.is_empty() {
+        Cow::Borrowed(&id.config)
+    } else {
+        Cow::Owned(format!("{}\n{}", id.config, id.subject))
+    }
+}
+
+fn place<'a>(row: &'a str, column: &'static str) -> Place<'a> {
     Place {
         table: "token",
-        row: config,
+        row,
         column,
     }
 }

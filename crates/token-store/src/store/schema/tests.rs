@@ -1,0 +1,136 @@
+//! A database of the first release goes on with everything it held.
+
+use super::*;
+use crate::accounts::Auth;
+use crate::seal::{Key, Place};
+use crate::state::State;
+use crate::{Secret, Store, StoreError, TokenId};
+use rusqlite::Connection;
+use std::path::{Path, PathBuf};
+
+const RELEASED: &str = include_str!("released-1.sql");
+
+fn released(folder: &Path) -> PathBuf {
+    let path = folder.join("accounts.db");
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch(RELEASED).unwrap();
+    path
+}
+
+fn key() -> Key {
+    Key::from_bytes([7; 32])
+}
+
+#[test]
+fn what_the_first_release_wrote_is_all_there_after_the_upgrade() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = released(folder.path());
+    let store = Store::open(&path, key()).unwrap();
+    let read = store.read(|rows| {
+        let secret = rows.known_config("t")?.entry.config.client_secret;
+        assert_eq!(secret.expose(), "planted-client-secret");
+        let (t, app) = (rows.token(&"t".into())?, rows.token(&"app".into())?);
+        assert_eq!(
+            (t.state, t.version, t.generation, t.refreshes),
+            (State::Ready, 5, 2, 2)
+        );
+        assert_eq!(t.refresh.unwrap().secret.expose(), "planted-refresh-newer");
+        assert_eq!(t.access.unwrap().secret.expose(), "planted-access-4");
+        assert_eq!(t.identity, None);
+        assert_eq!(app.access.unwrap().secret.expose(), "planted-access-3");
+        assert_eq!(rows.token(&"declared".into())?.state, State::NeedsConsent);
+        assert_eq!(rows.users_of("declared")?, ["mailbox box"]);
+        assert_eq!(rows.users_of("t")?, ["relay out"]);
+        rows.connection
+            .query_row("SELECT count(*) FROM consent", [], |row| {
+                row.get::<_, i64>(0)
+            })
+            .map_err(StoreError::from)
+    });
+    assert_eq!(read.unwrap(), 1, "the consent under way");
+    assert_eq!(store.token_statuses().unwrap().len(), 3);
+    let passwords: Vec<_> = store
+        .mailboxes()
+        .unwrap()
+        .into_iter()
+        .map(|m| m.auth)
+        .collect();
+    let planted = Auth::Password(Secret::new("planted-mailbox-password"));
+    assert_eq!(passwords, [Auth::Token("declared".into()), planted]);
+    assert_eq!(store.relays().unwrap().len(), 1);
+    assert!(store.has_admin().unwrap());
+    assert_eq!(store.audited(10).unwrap()[0].what, "made it all");
+}
+
+#[tokio::test]
+async fn what_was_kept_aside_comes_back_and_references_hold_after_the_upgrade() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&released(folder.path()), key()).unwrap();
+    let done = store.write(|rows| {
+        let fingerprint = rows.fingerprint_of("t")?;
+        let back = rows.take_back(&"t".into(), &fingerprint)?;
+        assert_eq!(back.unwrap().secret.expose(), "planted-refresh-1");
+        rows.remove_token_config("app")?;
+        let gone = rows.token_if_any(&"app".into())?;
+        assert!(gone.is_none(), "a token goes with its config");
+        // A relay still signs in with this one.
+        rows.remove_token_config("t").map(drop)
+    });
+    let refused = done.await.unwrap_err().to_string();
+    assert!(refused.contains("FOREIGN KEY"), "{refused}");
+}
+
+#[test]
+fn an_upgrade_that_is_cut_short_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = released(folder.path());
+    let connection = Connection::open(&path).unwrap();
+    connection
+        .execute_batch("CREATE TABLE device_consent (in_the_way TEXT)")
+        .unwrap();
+    let refused = Store::open(&path, key()).err().unwrap().to_string();
+    assert!(refused.contains("nothing was changed"), "{refused}");
+    connection
+        .execute_batch("DROP TABLE device_consent")
+        .unwrap();
+    drop(connection);
+    let store = Store::open(&path, key()).unwrap();
+    let token = store.read(|rows| rows.token(&TokenId::of("t"))).unwrap();
+    assert!(token.refresh.is_some());
+}
+
+#[test]
+fn the_migrations_hold_and_a_fresh_database_takes_every_flow() {
+    migrations().validate().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("accounts.db");
+    let store = Store::open(&path, key()).unwrap();
+    drop(store);
+    let connection = Connection::open(&path).unwrap();
+    for flow in [
+        "authorization_code",
+        "device_code",
+        "client_credentials",
+        "service_account",
+        "password",
+    ] {
+        let made = connection.execute(
+            "INSERT INTO token_config (name, valid, flow, fingerprint, entry, client_secret)
+             VALUES (?1, 1, ?1, '', '', x'00')",
+            [flow],
+        );
+        made.unwrap();
+    }
+}
+
+#[test]
+fn a_sealed_value_of_one_subject_does_not_open_for_another() {
+    // Built as the rows build it: the subject is part of what a seal is bound to.
+    let place = |row| Place {
+        table: "token",
+        row,
+        column: "access_token",
+    };
+    let sealed = key().seal(&place("c\na@x"), &Secret::new("s")).unwrap();
+    assert!(key().open(&place("c\nb@x"), &sealed).is_err());
+}
