@@ -381,7 +381,7 @@ fn no_url(config: &str, verdict: Verdict) -> TokenError {
         Verdict::FixConfiguration(Trouble { words, advice }) => {
             TokenError::Broken { words, advice }
         }
-        Verdict::Retry { trouble, after } => TokenError::Later {
+        Verdict::Retry { trouble, after, .. } => TokenError::Later {
             words: trouble.words,
             after: after.unwrap_or(Duration::from_secs(10)),
         },

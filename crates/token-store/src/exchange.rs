@@ -4,6 +4,7 @@
 //! Nothing here touches the database, and nothing here retries: that is the schedule's business.
 
 mod answer;
+mod body;
 mod discovery;
 mod tls;
 mod verdict;
@@ -15,7 +16,7 @@ use crate::Secret;
 use answer::Names;
 use oauth2::url::form_urlencoded;
 use provider_template::{Autofill, Entry, Request, url_is_safe};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Url};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -92,17 +93,9 @@ impl Exchange {
             Err(verdict) => return verdict,
         };
         let form = form(entry, request, ask);
-        let (status, retry_after, body, cut) = match self.post(url, encode(&form)).await {
-            Ok(answer) => answer,
-            Err(why) => return unanswered(why),
-        };
-        let answered = answer::read(status, &body, &Names::of(request));
-        let verdict = judge(status, retry_after, answered);
-        let verdict = match (verdict, cut) {
-            // What arrived was whole after all: believe it, its refresh token may be the only living one.
-            (Verdict::Granted(grant), _) => Verdict::Granted(grant),
-            (_, Some(why)) => unanswered(why),
-            (other, None) => other,
+        let verdict = match self.post(url, encode(&form)).await {
+            Ok(answer) => decide(answer, &Names::of(request)),
+            Err(why) => unanswered(why),
         };
         finished(entry, verdict, &form)
     }
@@ -166,6 +159,7 @@ impl Exchange {
             .client(&url)
             .post(url)
             .header(ACCEPT, "application/json")
+            .header(ACCEPT_ENCODING, "identity")
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form)
             .send()
@@ -185,12 +179,50 @@ impl Exchange {
     }
 }
 
-/// Status, Retry-After, body, and why the body ended early.
-type Answer = (u16, Option<Duration>, Vec<u8>, Option<String>);
+/// What came back.
+struct Answer {
+    status: u16,
+    retry_after: Option<Duration>,
+    /// The host that a redirect names. It is not followed: a token request belongs to the endpoint it was made for.
+    redirect: Option<String>,
+    body: Vec<u8>,
+    /// Why the body ended early.
+    cut: Option<String>,
+}
+
+/// What an answer of the token endpoint means.
+fn decide(answer: Answer, names: &Names<'_>) -> Verdict {
+    let mut answered = answer::read(answer.status, &answer.body, names);
+    if let (answer::Answered::Nonsense { what, .. }, Some(host)) = (&mut answered, answer.redirect)
+    {
+        *what = format!("a redirect to {host}");
+    }
+    let mut verdict = judge(answer.status, answer.retry_after, answered);
+    let Some(why) = answer.cut else {
+        return verdict;
+    };
+    match &mut verdict {
+        // What arrived was enough after all: believe it, its refresh token may be the only living one.
+        Verdict::Granted(_) => {}
+        Verdict::Retry { trouble, .. } => trouble.words = why,
+        Verdict::AskPerson(_) | Verdict::FixConfiguration(_) => verdict = unanswered(why),
+    }
+    verdict
+}
 
 async fn receive(mut response: reqwest::Response) -> Result<Answer, String> {
     let status = response.status().as_u16();
-    let after = retry_after(response.headers(), SystemTime::now());
+    let headers = response.headers();
+    let retry_after = retry_after(headers, SystemTime::now());
+    let redirect = headers
+        .get(LOCATION)
+        .filter(|_| (300..400).contains(&status))
+        .and_then(|place| {
+            Url::parse(place.to_str().ok()?)
+                .ok()?
+                .host_str()
+                .map(one_line)
+        });
     let mut body = Vec::new();
     let cut = loop {
         match response.chunk().await {
@@ -202,7 +234,13 @@ async fn receive(mut response: reqwest::Response) -> Result<Answer, String> {
             Err(e) => break Some(format!("the answer broke off: {}", chain(&e))),
         }
     };
-    Ok((status, after, body, cut))
+    Ok(Answer {
+        status,
+        retry_after,
+        redirect,
+        body,
+        cut,
+    })
 }
 
 /// Seconds, or an HTTP date (RFC 9110 section 10.2.3).

@@ -1,7 +1,7 @@
 //! Refreshing: one flight per token whoever asks, its answer committed before anyone sees it, and the task that
 //! refreshes ahead of need.
 
-use crate::exchange::{Ask, Grant, Verdict};
+use crate::exchange::{Ask, Verdict};
 use crate::state::{Landed, Seen, State};
 use crate::store::Due;
 use crate::tokens::{Shared, invalid, present, why_not};
@@ -202,10 +202,8 @@ async fn fly(shared: &Shared, id: &TokenId, forced: bool) -> Outcome {
         },
         _ => return dried_up(shared, id).await,
     };
-    match shared.exchange.ask(&stored.entry, ask).await {
-        Verdict::Granted(grant) => keep(shared, &stored, id, token.seen(), Arc::new(grant)).await,
-        failure => note(shared, id, token.seen(), failure).await,
-    }
+    let verdict = shared.exchange.ask(&stored.entry, ask).await;
+    keep(shared, &stored, id, token.seen(), Arc::new(verdict)).await
 }
 
 /// There is no refresh token: hand out what still lives, or say that a person is needed.
@@ -229,26 +227,31 @@ async fn dried_up(shared: &Shared, id: &TokenId) -> Outcome {
     usable.ok_or_else(|| why_not(id, &token, now))
 }
 
-/// Commits a grant. While the disk refuses, the grant is kept in memory and tried again: it may hold the only living
-/// refresh token. Only then is the access token handed out.
+/// Commits what came of a request, and answers with what the row then says. While the disk refuses, an answer with a token
+/// in it is kept in memory and tried again: it may hold the only living refresh token. Only after the commit is an access
+/// token handed out.
 async fn keep(
     shared: &Shared,
     stored: &TokenConfig,
     id: &TokenId,
     seen: Seen,
-    grant: Arc<Grant>,
+    verdict: Arc<Verdict>,
 ) -> Outcome {
     let fingerprint = configs::fingerprint(&stored.entry);
+    let granted = matches!(*verdict, Verdict::Granted(_));
+    let precious = granted || verdict.refresh_token().is_some();
     let mut pause = COMMIT_PAUSE;
     let mut left = LAST_COMMITS;
     loop {
-        match commit_grant(shared, id, &fingerprint, seen, grant.clone()).await {
+        match commit(shared, id, &fingerprint, seen, verdict.clone()).await {
             Ok(outcome) => {
-                tracing::info!(token = %id, "refreshed");
+                if granted {
+                    tracing::info!(token = %id, "refreshed");
+                }
                 return outcome;
             }
             Err(error @ StoreError::Unknown { .. }) => return Err(error.into()),
-            Err(error) if left == 0 => return Err(error.into()),
+            Err(error) if left == 0 || !precious => return Err(error.into()),
             Err(error) => {
                 tracing::error!(token = %id, %error, "a granted token is not on disk yet; trying again")
             }
@@ -264,12 +267,12 @@ async fn keep(
     }
 }
 
-async fn commit_grant(
+async fn commit(
     shared: &Shared,
     id: &TokenId,
     fingerprint: &str,
     seen: Seen,
-    grant: Arc<Grant>,
+    verdict: Arc<Verdict>,
 ) -> Result<Outcome, StoreError> {
     let (id, fingerprint, luck) = (id.clone(), fingerprint.to_owned(), fastrand::f64());
     shared
@@ -277,13 +280,13 @@ async fn commit_grant(
         .write(move |rows| {
             let mut token = rows.token(&id)?;
             let (version, now) = (token.version, now());
-            // Deleted and made anew under the same name, for another client: this grant is not for it.
-            let landed = if rows.fingerprint_of(&id.config)? == fingerprint {
-                token.refreshed(seen, &grant, now, luck)
-            } else {
-                Landed::Late {
-                    spare: grant.refresh.clone(),
-                }
+            // Deleted and made anew under the same name, for another client: this answer is not for it.
+            let landed = match &*verdict {
+                verdict if rows.fingerprint_of(&id.config)? != fingerprint => Landed::Late {
+                    spare: verdict.refresh_token().cloned(),
+                },
+                Verdict::Granted(grant) => token.refreshed(seen, grant, now, luck),
+                failure => token.failed(seen, failure, now, luck),
             };
             match landed {
                 Landed::Applied => rows.put_token(&id, version, &token)?,
@@ -293,28 +296,12 @@ async fn commit_grant(
                 }
                 Landed::Late { spare: None } => {}
             }
+            // A failure that changed the row is told, even when an earlier access token still lives.
+            let granted = matches!(*verdict, Verdict::Granted(_));
             let usable = token.usable(now).map(|access| present(&id, access));
-            Ok(usable.ok_or_else(|| why_not(&id, &token, now)))
+            Ok(usable
+                .filter(|_| granted || token.version == version)
+                .ok_or_else(|| why_not(&id, &token, now)))
         })
         .await
-}
-
-/// Commits a failure, and answers with what the row then says.
-async fn note(shared: &Shared, id: &TokenId, seen: Seen, verdict: Verdict) -> Outcome {
-    let (name, luck) = (id.clone(), fastrand::f64());
-    let error = shared
-        .store
-        .write(move |rows| {
-            let mut token = rows.token(&name)?;
-            let (version, now) = (token.version, now());
-            if token.failed(seen, &verdict, now, luck) == Landed::Applied {
-                rows.put_token(&name, version, &token)?;
-            } else if let Some(access) = token.usable(now) {
-                // A newer token came meanwhile: this failure is about one that is gone.
-                return Ok(Ok(present(&name, access)));
-            }
-            Ok(Err(why_not(&name, &token, now)))
-        })
-        .await??;
-    Ok(error)
 }

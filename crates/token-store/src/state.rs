@@ -193,10 +193,10 @@ impl Token {
         }
     }
 
-    /// A request ended without a grant. The refresh token stays in every case.
+    /// A request ended without a grant. The refresh token stays in every case, but for one that the answer itself replaces.
     pub(crate) fn failed(&mut self, seen: Seen, verdict: &Verdict, now: i64, luck: f64) -> Landed {
         if self.seen() != seen {
-            return Landed::Late { spare: None };
+            return self.failed_late(seen, verdict, now);
         }
         let (state, trouble) = match verdict {
             Verdict::Granted(_) => return Landed::Late { spare: None },
@@ -222,7 +222,24 @@ impl Token {
         self.state = state;
         self.retry_at = Some(now.saturating_add(pause));
         self.failure = Some(failure(trouble, now));
+        if let Some(secret) = verdict.refresh_token() {
+            self.replace_refresh(secret, now, None);
+        }
         Landed::Applied
+    }
+
+    /// Somebody was quicker: the failure says nothing any more, but a refresh token in it still replaces the one it was made from.
+    fn failed_late(&mut self, seen: Seen, verdict: &Verdict, now: i64) -> Landed {
+        match verdict.refresh_token() {
+            Some(secret) if self.generation == seen.generation => {
+                self.version += 1;
+                self.replace_refresh(secret, now, None);
+                Landed::Applied
+            }
+            spare => Landed::Late {
+                spare: spare.cloned(),
+            },
+        }
     }
 
     /// A mail server refused the access token stored by `version`. True when this changed something.
@@ -357,21 +374,25 @@ impl Token {
             .refresh_expires_in
             .map(|d| now.saturating_add(millis(d)));
         if let Some(secret) = &grant.refresh {
-            if self
-                .refresh
-                .as_ref()
-                .is_none_or(|old| old.secret != *secret)
-            {
-                self.generation += 1;
-            }
-            self.refresh = Some(Refresh {
-                secret: secret.clone(),
-                obtained_at: now,
-                expires_at,
-            });
+            self.replace_refresh(secret, now, expires_at);
         } else if let (Some(kept), Some(end)) = (&mut self.refresh, expires_at) {
             kept.expires_at = Some(end);
         }
+    }
+
+    fn replace_refresh(&mut self, secret: &Secret, now: i64, expires_at: Option<i64>) {
+        if self
+            .refresh
+            .as_ref()
+            .is_none_or(|old| old.secret != *secret)
+        {
+            self.generation += 1;
+        }
+        self.refresh = Some(Refresh {
+            secret: secret.clone(),
+            obtained_at: now,
+            expires_at,
+        });
     }
 }
 

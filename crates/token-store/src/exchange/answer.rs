@@ -1,6 +1,7 @@
-//! The body of a token endpoint's answer, read leniently: providers spell numbers, scopes and errors in many ways.
+//! The fields of a token endpoint's answer, read leniently: providers spell numbers, scopes and errors in many ways.
 
 use super::Grant;
+use super::body::{self, Body};
 use crate::Secret;
 use provider_template::{Answer, Request};
 use serde_json::{Map, Value};
@@ -16,8 +17,13 @@ const WORDS_CAP: usize = 600;
 pub(crate) enum Answered {
     Grant(Grant),
     Complaint(Complaint),
-    /// Neither; in words.
-    Nonsense(String),
+    /// Neither.
+    Nonsense {
+        /// In words.
+        what: String,
+        /// A refresh token that came all the same, and may have replaced the one that was sent.
+        refresh: Option<Secret>,
+    },
 }
 
 /// An error answer.
@@ -79,29 +85,64 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Reads a body. The content type is not asked: real endpoints send JSON as `text/plain` or `text/html`.
+/// Reads an answer.
 ///
 /// Under a status of success a token counts before any error beside it: a rotated refresh token may come with it.
-pub(crate) fn read(status: u16, body: &[u8], names: &Names<'_>) -> Answered {
-    let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
-    let map = match serde_json::from_slice::<Value>(body) {
-        Ok(Value::Object(map)) => map,
-        Ok(_) => return Answered::Nonsense("JSON that is not an object".into()),
-        Err(_) => return Answered::Nonsense(describe(body)),
+pub(crate) fn read(status: u16, bytes: &[u8], names: &Names<'_>) -> Answered {
+    let success = (200..300).contains(&status);
+    let (map, whole) = match body::read(bytes) {
+        Body::Fields(map) => (map, true),
+        Body::Beginning(map) => (map, false),
+        Body::Other(what) => return nonsense(what, None),
     };
-    if let Some(grant) = grant(&map, names).filter(|_| (200..300).contains(&status)) {
-        return Answered::Grant(grant);
+    let refresh = names
+        .text(&map, Answer::RefreshToken, &["refresh_token"])
+        .map(Secret::new)
+        .filter(|_| success);
+    if !whole {
+        return beginning(&map, names, refresh);
+    }
+    match grant(&map, names).filter(|_| success) {
+        Some(Ok(grant)) => return Answered::Grant(grant),
+        Some(Err(what)) => return nonsense(what, refresh),
+        None if refresh.is_some() => {
+            return nonsense("a refresh token without an access token", refresh);
+        }
+        None => {}
     }
     let complaint = complaint(&map, names);
     if complaint.error.is_empty() && complaint.description.is_empty() {
-        return Answered::Nonsense("JSON that holds neither a token nor an error".into());
+        return nonsense("JSON that holds neither a token nor an error", None);
     }
     Answered::Complaint(complaint)
 }
 
-fn grant(map: &Map<String, Value>, names: &Names<'_>) -> Option<Grant> {
+/// An answer that breaks off. Without a refresh token it is as if none had come, even when an access token stood before the
+/// break: the request is repeated while a provider that rotates still forgives the repetition. An error is not believed.
+fn beginning(map: &Map<String, Value>, names: &Names<'_>, refresh: Option<Secret>) -> Answered {
+    match (grant(map, names), refresh) {
+        (Some(Ok(grant)), Some(_)) => Answered::Grant(grant),
+        (_, refresh) => nonsense("JSON that breaks off", refresh),
+    }
+}
+
+fn nonsense(what: impl Into<String>, refresh: Option<Secret>) -> Answered {
+    Answered::Nonsense {
+        what: what.into(),
+        refresh,
+    }
+}
+
+/// A token that may be presented, or why it may not.
+fn grant(map: &Map<String, Value>, names: &Names<'_>) -> Option<Result<Grant, &'static str>> {
     let access = names.text(map, Answer::Token, &["access_token"])?;
-    Some(Grant {
+    // It travels in a header line and in a SASL payload, where either would begin something else.
+    if access.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Some(Err(
+            "an access token that holds a space or a control character",
+        ));
+    }
+    Some(Ok(Grant {
         access: Secret::new(access),
         expires_in: names.life(map, Answer::TokenExpirationDate, &["expires_in"]),
         refresh: names
@@ -112,7 +153,7 @@ fn grant(map: &Map<String, Value>, names: &Names<'_>) -> Option<Grant> {
             Answer::RefreshTokenExpirationDate,
             &["refresh_token_expires_in", "refresh_expires_in"],
         ),
-    })
+    }))
 }
 
 fn complaint(map: &Map<String, Value>, names: &Names<'_>) -> Complaint {
@@ -124,7 +165,7 @@ fn complaint(map: &Map<String, Value>, names: &Names<'_>) -> Complaint {
                 .find_map(|k| plain(object.get(*k)?))
                 .unwrap_or_default()
         };
-        found.error = of(&["error", "status", "type", "code"]);
+        found.error = of(&["error", "status", "type", "errorId", "code"]);
         found.description = of(&["error_description", "message", "description"]);
         if found.error.is_empty() {
             found.error = "unknown_error".into();
@@ -138,7 +179,7 @@ fn complaint(map: &Map<String, Value>, names: &Names<'_>) -> Complaint {
             )
             .unwrap_or_default();
         let message = names
-            .text(map, Answer::ErrorMessage, &["error", "message"])
+            .text(map, Answer::ErrorMessage, &["error"])
             .unwrap_or_default();
         // Documents map either of the two to `error`.
         if code.is_empty() || code.bytes().all(|b| b.is_ascii_digit()) {
@@ -149,7 +190,12 @@ fn complaint(map: &Map<String, Value>, names: &Names<'_>) -> Complaint {
             .text(
                 map,
                 Answer::ErrorDescription,
-                &["error_description", "errorSummary", "error_message"],
+                &[
+                    "error_description",
+                    "errorSummary",
+                    "error_message",
+                    "message",
+                ],
             )
             .unwrap_or(message);
         found.error = code;
@@ -193,7 +239,7 @@ impl Complaint {
                 words.push_str(": ");
             }
         }
-        if self.description.is_empty() || self.description == self.error {
+        if self.description.is_empty() || self.description.eq_ignore_ascii_case(&self.error) {
             words.push_str("no further words from the provider");
         } else {
             words.push_str(&self.description);
@@ -205,36 +251,19 @@ impl Complaint {
     }
 }
 
-/// Text of a server as one short line without control characters.
+/// Text of a server as one short line without characters that steer a terminal or turn the direction of writing.
 pub(crate) fn one_line(text: &str) -> String {
-    let spaced = text
-        .split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|w| !w.is_empty());
+    let steers = |c: char| {
+        c.is_whitespace()
+            || c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let spaced = text.split(steers).filter(|w| !w.is_empty());
     let joined = spaced.collect::<Vec<_>>().join(" ");
     match joined.char_indices().nth(WORDS_CAP) {
         Some((end, _)) => format!("{}...", &joined[..end]),
         None => joined,
     }
-}
-
-fn describe(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(1024)]);
-    let text = text.trim_start();
-    if text.is_empty() {
-        return "an empty body".into();
-    }
-    if text.starts_with('<') {
-        let lower = text.to_ascii_lowercase();
-        let title = lower.find("<title>").and_then(|at| {
-            let rest = text.get(at + 7..)?;
-            rest.get(..rest.find('<')?).map(one_line)
-        });
-        return match title.filter(|t| !t.is_empty()) {
-            Some(title) => format!("a web page titled \"{title}\" (a proxy, or a wrong endpoint?)"),
-            None => "a web page (a proxy, or a wrong endpoint?)".into(),
-        };
-    }
-    "something that is not JSON".into()
 }
 
 fn plain(value: &Value) -> Option<String> {

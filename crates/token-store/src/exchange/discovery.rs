@@ -42,9 +42,10 @@ impl Cache {
             "{}/.well-known/openid-configuration",
             issuer.trim_end_matches('/')
         ))?;
-        let (status, after, body, cut) = exchange.get(url).await.map_err(unanswered)?;
-        if status != 200 || cut.is_some() {
-            let words = cut.unwrap_or_else(|| {
+        let answer = exchange.get(url).await.map_err(unanswered)?;
+        if answer.status != 200 || answer.cut.is_some() {
+            let words = answer.cut.unwrap_or_else(|| {
+                let status = answer.status;
                 format!("discovery at {issuer} answered with HTTP status {status}")
             });
             let advice =
@@ -52,10 +53,11 @@ impl Cache {
                     .into();
             return Err(Verdict::Retry {
                 trouble: Trouble { words, advice },
-                after,
+                after: answer.retry_after,
+                refresh: None,
             });
         }
-        let found = read(issuer, &body)?;
+        let found = read(issuer, &answer.body)?;
         let entry = (Instant::now(), found.clone());
         self.known
             .lock()

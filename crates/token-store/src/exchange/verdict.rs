@@ -1,8 +1,10 @@
 //! An answer of a token endpoint -> Verdict. Pure: status, Retry-After and body in, a decision with words out.
 //!
-//! The order of looking: a status that means "later" (408, 429, 5xx); the provider's numbered codes, which refine a
-//! broad `error`; the `error` itself. Everything else, an HTML page or a proxy's message among them, is *retry*.
-//! No verdict ever says "drop the refresh token".
+//! The order of looking: a status that means "later" (408, 429, 5xx) or comes from somebody between (3xx, 407); the
+//! provider's numbered codes, which refine a broad `error`; the `error` itself. Everything else, an HTML page or a proxy's
+//! message among them, is *retry*. No verdict ever says "drop the refresh token".
+
+mod entra;
 
 use super::answer::{Answered, Complaint};
 use crate::Secret;
@@ -18,11 +20,24 @@ pub(crate) enum Verdict {
         trouble: Trouble,
         /// What the server asked for.
         after: Option<Duration>,
+        /// A refresh token that came with an answer of no other use: it replaces the one that was sent.
+        refresh: Option<Secret>,
     },
     /// A person must sign in again.
     AskPerson(Trouble),
     /// The administrator must change something.
     FixConfiguration(Trouble),
+}
+
+impl Verdict {
+    /// The refresh token that came with the answer.
+    pub(crate) fn refresh_token(&self) -> Option<&Secret> {
+        match self {
+            Verdict::Granted(grant) => grant.refresh.as_ref(),
+            Verdict::Retry { refresh, .. } => refresh.as_ref(),
+            Verdict::AskPerson(_) | Verdict::FixConfiguration(_) => None,
+        }
+    }
 }
 
 /// What was granted.
@@ -41,17 +56,23 @@ pub(crate) struct Trouble {
     pub(crate) advice: String,
 }
 
-/// Microsoft's "looping client" wants a real pause before the next request.
-const LOOP_PAUSE: Duration = Duration::from_secs(15 * 60);
-
 const ADVICE_WAIT: &str = "nothing to do: it is tried again by itself";
+const ADVICE_UNKNOWN: &str =
+    "it is tried again by itself; if it stays, look these words up in the provider's documentation";
+const ADVICE_ENDPOINT: &str = "compare the token endpoint's address with the provider's documentation; it is tried again by itself";
+const ADVICE_PROXY: &str = "give the proxy's user and password in the `https_proxy` variable of the service; it is tried again by itself";
+const ADVICE_BETWEEN: &str = "it is tried again by itself; if it stays, something answers in the provider's place (a proxy, a firewall, \
+     a network's own sign-in page), or the token endpoint's address is wrong";
 /// `NAME` becomes the token config's.
 const ADVICE_PERSON: &str =
     "request a new token, on the tokens page or with `postern token request NAME`";
 
 #[derive(Clone, Copy)]
 enum Kind {
-    Retry(Option<Duration>),
+    Retry {
+        after: Option<Duration>,
+        advice: &'static str,
+    },
     Person(&'static str),
     Configuration(&'static str),
 }
@@ -61,19 +82,21 @@ pub(crate) fn judge(status: u16, retry_after: Option<Duration>, answered: Answer
     let complaint = match answered {
         Answered::Grant(grant) => return Verdict::Granted(grant),
         Answered::Complaint(complaint) => complaint,
-        Answered::Nonsense(what) => {
+        Answered::Nonsense { what, refresh } => {
             let words = format!("the token endpoint answered {status} with {what}");
             return Verdict::Retry {
-                trouble: trouble(words, ADVICE_WAIT),
+                trouble: trouble(words, patience(status).unwrap_or(ADVICE_BETWEEN)),
                 after: retry_after,
+                refresh,
             };
         }
     };
     let words = complaint.words(status);
     match kind(status, &complaint) {
-        Kind::Retry(pause) => Verdict::Retry {
-            trouble: trouble(words, ADVICE_WAIT),
-            after: pause.into_iter().chain(retry_after).max(),
+        Kind::Retry { after, advice } => Verdict::Retry {
+            trouble: trouble(words, advice),
+            after: after.into_iter().chain(retry_after).max(),
+            refresh: None,
         },
         Kind::Person(advice) => Verdict::AskPerson(trouble(words, advice)),
         Kind::Configuration(advice) => Verdict::FixConfiguration(trouble(words, advice)),
@@ -85,6 +108,18 @@ pub(crate) fn unanswered(why: impl Into<String>) -> Verdict {
     Verdict::Retry {
         trouble: trouble(why.into(), ADVICE_WAIT),
         after: None,
+        refresh: None,
+    }
+}
+
+/// What to say of a status that leaves nothing to decide: the server is busy, or it was not the token endpoint that answered.
+fn patience(status: u16) -> Option<&'static str> {
+    match status {
+        511 | 300..=399 => Some(ADVICE_BETWEEN),
+        407 => Some(ADVICE_PROXY),
+        408 | 425 | 429 | 500..=599 => Some(ADVICE_WAIT),
+        404 | 405 | 410 => Some(ADVICE_ENDPOINT),
+        _ => None,
     }
 }
 
@@ -95,63 +130,26 @@ fn trouble(words: String, advice: &str) -> Trouble {
     }
 }
 
+const LATER: Kind = Kind::Retry {
+    after: None,
+    advice: ADVICE_WAIT,
+};
+
 fn kind(status: u16, complaint: &Complaint) -> Kind {
-    if matches!(status, 408 | 425 | 429 | 500..=599) {
-        return Kind::Retry(None);
+    let later = |advice| Kind::Retry {
+        after: None,
+        advice,
+    };
+    if matches!(status, 300..=399 | 407 | 408 | 425 | 429 | 500..=599) {
+        return later(patience(status).unwrap_or(ADVICE_WAIT));
     }
     complaint
         .codes
         .iter()
-        .find_map(|code| by_code(*code))
+        .find_map(|code| entra::by_code(*code))
         .or_else(|| by_suberror(&complaint.suberror))
         .or_else(|| by_error(&complaint.error))
-        .unwrap_or(Kind::Retry(None))
-}
-
-/// Microsoft Entra's numbers (AADSTS...), the ones a mail gateway meets.
-fn by_code(code: u32) -> Option<Kind> {
-    Some(match code {
-        90006 | 90012 | 90024 | 90033 | 90055 | 90090 | 70012 => Kind::Retry(None),
-        50196 => Kind::Retry(Some(LOOP_PAUSE)),
-        700_082 | 70008 => Kind::Person(ADVICE_PERSON),
-        70043 => Kind::Person(
-            "a sign-in frequency policy ended the grant; request a new token, and ask the tenant's administrator to exempt this app",
-        ),
-        50173 => Kind::Person(
-            "the password was changed or the sessions were revoked; request a new token",
-        ),
-        65001 => Kind::Person(
-            "consent is missing or was withdrawn; request a new token, or let the tenant's administrator grant consent",
-        ),
-        50076 | 50079 => Kind::Person(
-            "multi-factor authentication is asked for; request a new token and complete it",
-        ),
-        70002 | 7_000_215 => {
-            Kind::Configuration("the client secret is wrong: enter the secret's value, not its id")
-        }
-        7_000_222 => Kind::Configuration(
-            "the client secret has expired: make a new one in the app registration and enter it",
-        ),
-        700_016 => Kind::Configuration(
-            "the client id is not known in this tenant: compare it, and the tenant in the endpoints, with the app registration",
-        ),
-        700_025 => Kind::Configuration(
-            "the app is registered as a public client: leave the client secret empty",
-        ),
-        50194 => Kind::Configuration(
-            "the app belongs to one tenant: use the tenant's own endpoints instead of `common`",
-        ),
-        9_001_023 => Kind::Configuration(
-            "this grant is not possible on `common` or `consumers`: use the tenant's own endpoints",
-        ),
-        900_144 => Kind::Configuration(
-            "a required field is missing in the request: map it in the token config (`scope` for Microsoft)",
-        ),
-        53003 => Kind::Configuration(
-            "a conditional access policy blocks this sign-in: ask the tenant's administrator to exempt this app; the token is kept",
-        ),
-        _ => return None,
-    })
+        .unwrap_or_else(|| later(patience(status).unwrap_or(ADVICE_UNKNOWN)))
 }
 
 fn by_suberror(suberror: &str) -> Option<Kind> {
@@ -179,9 +177,13 @@ fn by_error(error: &str) -> Option<Kind> {
         | "slow_down"
         | "authorization_pending"
         | "internal_failure"
+        | "internal"
+        | "error_handling_request"
         | "rate_limit_exceeded"
+        | "resource_exhausted"
         | "too_many_requests"
-        | "unavailable" => Kind::Retry(None),
+        | "too_many_attempts"
+        | "unavailable" => LATER,
         "invalid_grant"
         | "interaction_required"
         | "consent_required"
@@ -190,12 +192,23 @@ fn by_error(error: &str) -> Option<Kind> {
         | "account_selection_required"
         | "expired_token"
         | "invalid_token"
+        | "invalid_refresh_token"
+        | "bad_refresh_token"
+        | "account_not_authorized"
+        | "unmet_authentication_requirements"
         | "token_expired" => Kind::Person(ADVICE_PERSON),
-        "invalid_client" | "disabled_client" | "deleted_client" => {
+        "mfa_required" => Kind::Person(
+            "multi-factor authentication is asked for; request a new token and complete it",
+        ),
+        "invalid_client"
+        | "invalid_client_secret"
+        | "incorrect_client_credentials"
+        | "disabled_client"
+        | "deleted_client" => {
             Kind::Configuration("compare client id and client secret with the app registration")
         }
         "unauthorized_client" => Kind::Configuration(
-            "the app registration does not allow this kind of request for this client: allow it there",
+            "compare client id and client secret with the app registration, and allow this kind of request there",
         ),
         "invalid_scope" => Kind::Configuration(
             "the provider does not know or allow this scope: correct it, then request a new token",
@@ -206,12 +219,14 @@ fn by_error(error: &str) -> Option<Kind> {
         "unsupported_grant_type" | "unsupported_response_type" => Kind::Configuration(
             "the token endpoint does not do this kind of request: check the endpoint's URL and the grant type",
         ),
-        "redirect_uri_mismatch" => {
+        "redirect_uri_mismatch" | "invalid_redirect_uri" | "unsupported_redirect_uri" => {
             Kind::Configuration("register the redirect URI at the provider exactly as it is sent")
         }
-        "invalid_request" | "invalid_argument" => Kind::Configuration(
-            "the provider found the request incomplete: check the token config's request fields against its documentation",
-        ),
+        "invalid_request" | "invalid_argument" | "invalid_input" | "parameter_absent" => {
+            Kind::Configuration(
+                "the provider found the request incomplete: check the token config's request fields against its documentation",
+            )
+        }
         "admin_policy_enforced" | "org_internal" | "restricted_client" => Kind::Configuration(
             "the organisation's policy blocks this app: ask its administrator to allow it",
         ),
@@ -219,5 +234,7 @@ fn by_error(error: &str) -> Option<Kind> {
     })
 }
 
+#[cfg(test)]
+mod table;
 #[cfg(test)]
 mod tests;

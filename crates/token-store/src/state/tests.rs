@@ -25,6 +25,7 @@ fn retry(after: Option<u64>) -> Verdict {
     Verdict::Retry {
         trouble: trouble("away"),
         after: after.map(Duration::from_secs),
+        refresh: None,
     }
 }
 
@@ -133,6 +134,35 @@ fn no_failure_drops_a_refresh_token_or_a_living_access_token() {
             "even then it is asked again some day"
         );
     }
+}
+
+#[test]
+fn a_refresh_token_in_an_answer_of_no_other_use_replaces_the_one_it_was_made_from() {
+    let useless = || Verdict::Retry {
+        trouble: trouble("no access token"),
+        after: None,
+        refresh: Some(Secret::new("R1")),
+    };
+    let mut token = ready();
+    let seen = token.seen();
+    assert_eq!(token.failed(seen, &useless(), NOW, 0.5), Landed::Applied);
+    assert_eq!((access_token(&token), refresh_token(&token)), ("A0", "R1"));
+
+    let mut token = ready();
+    let seen = token.seen();
+    token.consented(&grant("A1", Some(60), None), NOW, 0.5);
+    assert_eq!(token.failed(seen, &useless(), NOW, 0.5), Landed::Applied);
+    assert_eq!((access_token(&token), refresh_token(&token)), ("A1", "R1"));
+
+    let mut token = ready();
+    let seen = token.seen();
+    token.consented(&grant("A2", Some(60), Some("R2")), NOW, 0.5);
+    let spare = Some(Secret::new("R1"));
+    assert_eq!(
+        token.failed(seen, &useless(), NOW, 0.5),
+        Landed::Late { spare }
+    );
+    assert_eq!(refresh_token(&token), "R2");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The table of answers: what a token endpoint may say, and what it means.
+//! The words of the standards, Microsoft's numbers, and names of a document's own.
 
 use super::*;
 use crate::exchange::answer::{Names, read};
@@ -18,13 +18,6 @@ fn name(verdict: &Verdict) -> &'static str {
         Verdict::Retry { .. } => "retry",
         Verdict::AskPerson(_) => "person",
         Verdict::FixConfiguration(_) => "configuration",
-    }
-}
-
-fn granted(body: &str) -> Grant {
-    match verdict(200, body) {
-        Verdict::Granted(grant) => grant,
-        other => panic!("{body}: {other:?}"),
     }
 }
 
@@ -183,52 +176,7 @@ fn microsofts_numbers_refine_the_error_wherever_they_stand() {
     else {
         panic!("a looping client is told to wait");
     };
-    assert_eq!(after, Some(LOOP_PAUSE));
-}
-
-#[test]
-fn lives_are_read_in_every_spelling_and_nonsense_means_unknown() {
-    let table: &[(&str, Option<f64>)] = &[
-        ("3600", Some(3600.0)),
-        ("\"3599\"", Some(3599.0)),
-        ("\" 3599 \"", Some(3599.0)),
-        ("3600.5", Some(3600.5)),
-        ("\"3600.0\"", Some(3600.0)),
-        ("0", None),
-        ("-1", None),
-        ("\"never\"", None),
-        ("\"NaN\"", None),
-        ("\"inf\"", None),
-        ("null", None),
-        ("true", None),
-        ("[3600]", None),
-        ("1e300", Some(10.0 * 366.0 * 86400.0)),
-        ("18446744073709551615", Some(10.0 * 366.0 * 86400.0)),
-    ];
-    for (spelling, expected) in table {
-        let grant = granted(&format!(
-            r#"{{"access_token":"a","expires_in":{spelling}}}"#
-        ));
-        assert_eq!(
-            grant.expires_in.map(|d| d.as_secs_f64()),
-            *expected,
-            "{spelling}"
-        );
-    }
-    assert_eq!(granted(r#"{"access_token":"a"}"#).expires_in, None);
-}
-
-#[test]
-fn refresh_tokens_and_their_lives_are_found_under_the_names_in_use() {
-    let grant =
-        granted(r#"{"access_token":"a","refresh_token":"r","refresh_token_expires_in":"7200"}"#);
-    assert_eq!(grant.refresh, Some(Secret::new("r")));
-    assert_eq!(grant.refresh_expires_in, Some(Duration::from_secs(7200)));
-    let keycloak = granted(r#"{"access_token":"a","refresh_expires_in":60,"refresh_token":""}"#);
-    assert_eq!(
-        (keycloak.refresh, keycloak.refresh_expires_in),
-        (None, Some(Duration::from_secs(60)))
-    );
+    assert_eq!(after, Some(entra::LOOP_PAUSE));
 }
 
 #[test]
@@ -285,47 +233,4 @@ fn the_providers_words_are_quoted_in_one_short_line() {
         "{}",
         trouble.words
     );
-}
-
-#[test]
-fn retry_after_travels_with_every_retry_and_the_longer_pause_wins() {
-    let asked = Some(Duration::from_secs(7));
-    for (status, body) in [
-        (429, "{}"),
-        (503, "<html>"),
-        (400, r#"{"error":"slow_down"}"#),
-    ] {
-        let verdict = judge(
-            status,
-            asked,
-            read(status, body.as_bytes(), &Names::of(&Request::default())),
-        );
-        assert!(
-            matches!(verdict, Verdict::Retry { after, .. } if after == asked),
-            "{status}"
-        );
-    }
-}
-
-#[test]
-fn no_bytes_make_the_reader_panic() {
-    let samples: [&[u8]; 5] = [
-        br#"{"access_token":"a","expires_in":"x","error":{"code":[1]}}"#,
-        br#"{"error":"invalid_grant","error_description":"AADSTS AADSTS99999999999999999999"}"#,
-        "<html><title>\u{130}\u{130}</title>".as_bytes(),
-        b"\xff\xfe\x00{",
-        b"\xEF\xBB\xBF",
-    ];
-    for sample in samples {
-        for end in 0..=sample.len() {
-            for status in [200, 400] {
-                let answered = read(status, &sample[..end], &Names::of(&Request::default()));
-                assert_ne!(
-                    name(&judge(status, None, answered)),
-                    "",
-                    "a verdict, whatever comes"
-                );
-            }
-        }
-    }
 }
