@@ -1,10 +1,10 @@
-//! `postern check` of one mailbox: connect, sign in, look for folders and the command; nothing is changed.
+//! `postern check` of one mailbox: connect, sign in, look for folders and at the deliveries; nothing is changed.
 
 use token_store::Tokens;
 use token_store::accounts::{Mailbox, StartFrom};
 use wire::dial::is_loopback;
 
-use crate::deliver::command::find;
+use crate::deliver;
 use crate::error::FetchError;
 use crate::imap::session::no_token;
 use crate::imap::{
@@ -20,16 +20,11 @@ pub struct Step {
     pub found: Result<String, String>,
 }
 
-/// Connects, signs in, looks for folders and the command; changes nothing. Steps until the first that fails; the command is always
-/// looked at, because it needs no server.
+/// Connects, signs in, looks for folders, and where messages are delivered to; changes nothing. Steps until the first that fails;
+/// the deliveries are always looked at, because they need nothing of the mailbox's server.
 pub async fn check(mailbox: &Mailbox, tokens: &Tokens) -> Vec<Step> {
     let mut steps = Vec::new();
-    let program = mailbox.deliver.command.first().map_or("", String::as_str);
-    let found = find(program).map(|path| format!("{} is there and executable", path.display()));
-    steps.push(Step {
-        what: format!("the command of mailbox {}", mailbox.name),
-        found,
-    });
+    steps.extend(deliver::check(mailbox).await);
     if let Err((what, e)) = server(mailbox, tokens, &mut steps).await {
         steps.push(Step {
             what,

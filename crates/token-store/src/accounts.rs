@@ -2,8 +2,10 @@
 
 mod board;
 mod declare;
+mod deliver;
 
 pub use board::{Board, Condition, Kind, Light};
+pub use deliver::{Deliver, Preset, TicketCommand, Way};
 
 use crate::{Secret, Store, StoreError};
 use provider_template::{Entry, Tls};
@@ -127,17 +129,6 @@ pub enum StartFrom {
     Now,
     /// Seconds since 1970, UTC midnight of the date.
     Date(i64),
-}
-
-/// Where a mailbox's messages go.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Deliver {
-    /// The ticket command: an argument list, never a shell line.
-    pub command: Vec<String>,
-    /// After this it is killed and the message tried again.
-    pub timeout: Duration,
-    /// Commands at the same time; 1 keeps the order.
-    pub concurrency: usize,
 }
 
 /// What happens to a delivered message in the mailbox.

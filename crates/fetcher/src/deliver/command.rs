@@ -16,13 +16,15 @@ use futures_util::future::join;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::{Pid, Signal, kill_process_group};
 use spool::Stored;
+use token_store::accounts::TicketCommand;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::exit::Ending;
+use super::job::{Finished, Job};
+use super::reading::{self, Ending};
 
-/// Kept of each of standard output and standard error: their end, where the error is. More is read and dropped.
+/// Kept of standard output and standard error together: their end, where the error is. More is read and dropped.
 const OUTPUT: usize = 64 * 1024;
 /// After the command's end, its output gets so long to end too: a child of its own may hold the pipe open for ever.
 const AFTER_END: Duration = Duration::from_millis(250);
@@ -31,9 +33,50 @@ const TERM: Duration = Duration::from_secs(2);
 
 /// A command's end, and what it said.
 #[derive(Debug)]
-pub(crate) struct Finished {
-    pub(crate) ending: Ending,
-    pub(crate) output: Option<String>,
+struct Ended {
+    ending: Ending,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+/// The ticket command of a mailbox.
+pub(crate) struct Runner {
+    run: TicketCommand,
+    longest: Duration,
+    environment: Vec<(OsString, OsString)>,
+}
+
+impl Runner {
+    /// For a mailbox; `user` is whom its mail is for.
+    pub(crate) fn new(run: &TicketCommand, mailbox: &str, user: &str, longest: Duration) -> Self {
+        let mut environment = environment();
+        for (name, value) in [("POSTERN_MAILBOX", mailbox), ("POSTERN_ENVELOPE_TO", user)] {
+            environment.push((name.into(), value.into()));
+        }
+        Self {
+            run: run.clone(),
+            longest,
+            environment,
+        }
+    }
+
+    /// Runs the command for one message.
+    pub(crate) async fn deliver(&self, job: Job) -> Finished {
+        let own = [
+            ("POSTERN_DELIVERY_ID", job.id),
+            ("POSTERN_ATTEMPT", job.attempt.to_string()),
+            ("POSTERN_SHA256", job.sha256),
+        ];
+        let own = own.map(|(name, value)| (name.into(), value.into()));
+        let environment = self.environment.iter().cloned().chain(own).collect();
+        let ended = run(&self.run, environment, job.message, self.longest).await;
+        let (outcome, patience) =
+            reading::read(self.run.preset, &ended.ending, &ended.stdout, &ended.stderr);
+        Finished {
+            patience,
+            ..Finished::new(outcome, output(&ended.stdout, &ended.stderr))
+        }
+    }
 }
 
 /// What of our environment a command gets: where programs are, language and time zone. None of our secrets.
@@ -45,6 +88,16 @@ pub(crate) fn environment() -> Vec<(OsString, OsString)> {
             })
         })
         .collect()
+}
+
+/// Whether a working directory is one. The error says what is wrong with it.
+pub(crate) fn is_directory(path: &Path) -> Result<(), String> {
+    let what = path.display();
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(format!("the working directory {what} is no directory")),
+        Err(e) => Err(format!("the working directory {what}: {e}")),
+    }
 }
 
 /// Finds a program: a path as it is, a bare name in PATH. The error says what is wrong with it.
@@ -89,29 +142,42 @@ pub(crate) fn stdin(stored: Stored) -> std::io::Result<File> {
 }
 
 /// Runs a command to its end, or kills it with all it started when it takes too long, or when this future is dropped.
-pub(crate) async fn run(
-    command: &[String],
+async fn run(
+    command: &TicketCommand,
     environment: Vec<(OsString, OsString)>,
     message: File,
     longest: Duration,
-) -> Finished {
+) -> Ended {
     match start(command, environment, message) {
         Ok(child) => watch(child, longest).await,
-        Err(why) => Finished {
-            ending: Ending::NotStarted(why),
-            output: None,
-        },
+        Err(why) => not_started(why),
+    }
+}
+
+fn not_started(why: String) -> Ended {
+    Ended {
+        ending: Ending::NotStarted(why),
+        stdout: Vec::new(),
+        stderr: Vec::new(),
     }
 }
 
 fn start(
-    command: &[String],
+    run: &TicketCommand,
     environment: Vec<(OsString, OsString)>,
     message: File,
 ) -> Result<Child, String> {
-    let (program, arguments) = command.split_first().ok_or("no command is configured")?;
+    let (program, arguments) = run
+        .command
+        .split_first()
+        .ok_or("no command is configured")?;
     let program = find(program)?;
-    Command::new(&program)
+    let mut command = Command::new(&program);
+    if let Some(directory) = &run.directory {
+        is_directory(directory)?;
+        command.current_dir(directory);
+    }
+    command
         .args(arguments)
         .env_clear()
         .envs(environment)
@@ -123,7 +189,7 @@ fn start(
         .map_err(|e| format!("{} could not be started: {e}", program.display()))
 }
 
-async fn watch(mut child: Child, longest: Duration) -> Finished {
+async fn watch(mut child: Child, longest: Duration) -> Ended {
     let mut group = Group(
         child
             .id()
@@ -166,9 +232,10 @@ async fn watch(mut child: Child, longest: Duration) -> Finished {
         }
         ending
     };
-    Finished {
+    Ended {
         ending,
-        output: output(&complained, &said),
+        stdout: said,
+        stderr: complained,
     }
 }
 
@@ -212,12 +279,16 @@ async fn read_tail(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
     }
 }
 
-/// Both outputs for people; None if the command said nothing.
-fn output(stderr: &[u8], stdout: &[u8]) -> Option<String> {
-    let parts = [("stderr", stderr), ("stdout", stdout)];
+/// Both outputs for people, [`OUTPUT`] bytes of them at most; what one doesn't need, the other gets. None if the command said nothing.
+fn output(stdout: &[u8], stderr: &[u8]) -> Option<String> {
+    let half = OUTPUT / 2;
+    let shares = [
+        ("stderr", stderr, OUTPUT - stdout.len().min(half)),
+        ("stdout", stdout, OUTPUT - stderr.len().min(half)),
+    ];
     let mut text = String::new();
-    for (name, bytes) in parts {
-        let words = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(OUTPUT)..]);
+    for (name, bytes, share) in shares {
+        let words = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(share)..]);
         if !words.trim().is_empty() {
             text.push_str(name);
             text.push_str(":\n");

@@ -1,16 +1,19 @@
-//! From the spool to the ticket system: claims what is due, runs the command, settles; beside the session, in its own task.
+//! From the spool to the ticket system: claims what is due, hands it over, settles; beside the session, in its own task.
 //!
-//! Delivered is on disk before the mailbox is touched. The next command starts while the last outcome is being committed, but
-//! begun and not settled are never more than one message beyond the commands that may run: so much a crash can double at most.
+//! Delivered is on disk before the mailbox is touched. The next delivery starts while the last outcome is being committed, but
+//! begun and not settled are never more than one message beyond those that may run: so much a crash can double at most.
 
-pub(crate) mod command;
-mod exit;
+mod carrier;
+mod check;
+mod claims;
+mod command;
+mod job;
+mod patience;
+mod reading;
 mod record;
 mod slump;
 
 use std::collections::{HashSet, VecDeque};
-use std::ffi::OsString;
-use std::fs::File;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,27 +26,22 @@ use token_store::accounts::Mailbox;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use self::command::Finished;
-use self::exit::{Ending, outcome};
+pub(crate) use self::check::check;
+
+use self::carrier::Carrier;
+use self::claims::next_claim;
+use self::job::{Finished, Job, Ready};
 use self::slump::Slump;
 use crate::imap::session::Signals;
 use crate::show::Show;
 
-/// Claimed at once while commands are quick.
-const CLAIMS: usize = 32;
-/// A command faster than this is quick.
+/// A delivery faster than this is quick.
 const QUICK: Duration = Duration::from_millis(100);
-/// Claims are renewed when fewer are left.
-const LOW: usize = 8;
-/// A hint may be lost: the spool is looked at after this in any case.
-const LOOK: Duration = Duration::from_secs(60);
-/// A delivery that is due but can't be claimed (somebody else's lease) is looked at again after this.
-const LEASED: Duration = Duration::from_secs(1);
 type Running = Pin<Box<dyn Future<Output = Ended> + Send>>;
 type Claiming = Pin<Box<dyn Future<Output = Result<Vec<InClaim>, SpoolError>> + Send>>;
 type Settling = Pin<Box<dyn Future<Output = Settled> + Send>>;
 
-/// A command that ended, and how long it took.
+/// A delivery that ended, and how long it took.
 struct Ended {
     claim: InClaim,
     finished: Finished,
@@ -63,13 +61,13 @@ pub(crate) struct Deliveries {
     spool: Spool,
     signals: Arc<Signals>,
     show: Show,
-    environment: Vec<(OsString, OsString)>,
+    carrier: Arc<Carrier>,
     queue: VecDeque<InClaim>,
-    /// What is claimed here and neither settled nor given back. A lease may end under a command that still runs (its outcome
+    /// What is claimed here and neither settled nor given back. A lease may end under a delivery that still runs (its outcome
     /// can't be written, say); what is claimed anew then must not be begun anew.
     mine: HashSet<DeliveryId>,
     /// The next claim of the queue, its message at hand before its turn comes.
-    ready: Option<(InClaim, Result<File, Ending>)>,
+    ready: Option<(InClaim, Result<Ready, Outcome>)>,
     /// Polled by this task itself: a task each would cost two hops between threads per message.
     running: FuturesUnordered<Running>,
     settling: FuturesUnordered<Settling>,
@@ -88,12 +86,13 @@ impl Deliveries {
         signals: Arc<Signals>,
         show: Show,
     ) -> Self {
+        let carrier = Carrier::new(&mailbox);
         Self {
             mailbox,
             spool,
             signals,
             show,
-            environment: command::environment(),
+            carrier: Arc::new(carrier),
             queue: VecDeque::new(),
             mine: HashSet::new(),
             ready: None,
@@ -107,7 +106,7 @@ impl Deliveries {
         }
     }
 
-    /// Delivers until shutdown; then no new claim, the commands that run end, their outcomes are written, other claims go back.
+    /// Delivers until shutdown; then no new claim, the deliveries that run end, their outcomes are written, other claims go back.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         let hint = self.spool.hint(Direction::In, &self.mailbox.name);
         let signals = self.signals.clone();
@@ -139,7 +138,7 @@ impl Deliveries {
         self.put_back().await;
     }
 
-    /// Starts as many commands as may run, within the window of open outcomes; then gets the next message ready while they run.
+    /// Starts as many deliveries as may run, within the window of open outcomes; then gets the next message ready while they run.
     async fn start(&mut self) {
         let concurrency = if self.slump.probing() {
             1
@@ -151,7 +150,8 @@ impl Deliveries {
                 let Some(claim) = self.queue.pop_front() else {
                     return;
                 };
-                let message = Self::message(self.spool.clone(), &claim).await;
+                let message =
+                    Self::message(&self.spool.clone(), &self.carrier.clone(), &claim).await;
                 self.ready = Some((claim, message));
             }
             let open = self.running.len() + self.settling.len();
@@ -161,19 +161,12 @@ impl Deliveries {
             let Some((claim, message)) = self.ready.take() else {
                 return;
             };
-            let mailbox = self.mailbox.clone();
-            let environment = self.environment_of(&claim);
+            let carrier = self.carrier.clone();
             let mut running: Running = Box::pin(async move {
                 let begun = Instant::now();
-                let deliver = &mailbox.deliver;
                 let finished = match message {
-                    Ok(message) => {
-                        command::run(&deliver.command, environment, message, deliver.timeout).await
-                    }
-                    Err(ending) => Finished {
-                        ending,
-                        output: None,
-                    },
+                    Ok(message) => carrier.deliver(Job::new(&claim, message)).await,
+                    Err(outcome) => Finished::new(outcome, None),
                 };
                 Ended {
                     claim,
@@ -181,7 +174,7 @@ impl Deliveries {
                     took: begun.elapsed(),
                 }
             });
-            // The first poll starts the command; it runs while the next message is made ready.
+            // The first poll starts it; it runs while the next message is made ready.
             self.running.push(match running.as_mut().now_or_never() {
                 Some(ended) => Box::pin(ready(ended)),
                 None => running,
@@ -189,104 +182,18 @@ impl Deliveries {
         }
     }
 
-    /// A message as the command's standard input.
-    async fn message(spool: Spool, claim: &InClaim) -> Result<File, Ending> {
+    /// A message, ready to be delivered.
+    async fn message(spool: &Spool, carrier: &Carrier, claim: &InClaim) -> Result<Ready, Outcome> {
+        let later = |why| Outcome::Retry { why, after: None };
         match spool.open_body(claim.message).await {
-            Ok(stored) => command::stdin(stored)
-                .map_err(|e| Ending::NotStarted(format!("no file in memory for the message: {e}"))),
+            Ok(stored) => carrier
+                .ready(stored)
+                .map_err(|e| later(format!("no file in memory for the message: {e}"))),
             Err(e @ (SpoolError::Torn { .. } | SpoolError::Gone(_))) => {
-                Err(Ending::NoMessage(e.to_string()))
+                Err(Outcome::Refused { why: e.to_string() })
             }
-            Err(e) => Err(Ending::NotStarted(e.to_string())),
+            Err(e) => Err(later(e.to_string())),
         }
-    }
-
-    /// The command's environment for one message.
-    fn environment_of(&self, claim: &InClaim) -> Vec<(OsString, OsString)> {
-        let sha256 = crate::hex(&claim.sha256);
-        // The same for every attempt, also after a restart: the row's number alone would come again in a new database.
-        let id = format!("{}-{}", claim.message.0, &sha256[..16]);
-        let own = [
-            ("POSTERN_MAILBOX", self.mailbox.name.clone()),
-            ("POSTERN_DELIVERY_ID", id),
-            ("POSTERN_ATTEMPT", claim.attempt.to_string()),
-            ("POSTERN_SHA256", sha256),
-            ("POSTERN_ENVELOPE_TO", self.mailbox.user.clone()),
-        ];
-        let own = own
-            .into_iter()
-            .map(|(name, value)| (OsString::from(name), OsString::from(value)));
-        self.environment.iter().cloned().chain(own).collect()
-    }
-
-    /// Claims more before the last claims run out.
-    fn claim(&mut self) {
-        if self.claiming.is_some()
-            || self.idle
-            || self.paused_until.is_some()
-            || self.queue.len() >= LOW
-        {
-            return;
-        }
-        let deliver = &self.mailbox.deliver;
-        let concurrency = deliver.concurrency.max(1);
-        let limit = match (self.slump.probing(), self.quick) {
-            (true, _) => 1,
-            (false, true) => CLAIMS,
-            (false, false) => concurrency + 1,
-        };
-        if self.queue.len() >= limit || (self.slump.probing() && !self.running.is_empty()) {
-            return;
-        }
-        // Long enough for every claim to be last in the queue behind commands that all time out.
-        let turns = u32::try_from((limit + LOW) / concurrency + 2).unwrap_or(u32::MAX);
-        let lease = deliver
-            .timeout
-            .saturating_mul(turns)
-            .saturating_add(Duration::from_secs(60));
-        let (spool, name) = (self.spool.clone(), self.mailbox.name.clone());
-        self.claiming = Some(Box::pin(async move {
-            spool.claim_in(&name, limit, lease).await
-        }));
-    }
-
-    fn claimed(&mut self, claimed: Result<Vec<InClaim>, SpoolError>) {
-        match claimed {
-            Ok(claims) => {
-                self.idle = claims.is_empty();
-                // Outcomes on disk first: what a person had retried since then is to be begun again.
-                while let Some(Some(settled)) = self.settling.next().now_or_never() {
-                    self.settled(&settled);
-                }
-                let mine = &mut self.mine;
-                self.queue
-                    .extend(claims.into_iter().filter(|c| mine.insert(c.delivery)));
-            }
-            Err(e) => {
-                tracing::error!(
-                    mailbox = self.mailbox.name,
-                    "deliveries can't be claimed: {e}"
-                );
-                self.paused_until = Some(Instant::now() + record::AGAIN);
-            }
-        }
-    }
-
-    /// When to look at the spool, or go on, without being told.
-    fn look_at(&self) -> Instant {
-        let now = Instant::now();
-        if let Some(until) = self.paused_until {
-            return until;
-        }
-        if !self.idle || !self.queue.is_empty() {
-            return now + LOOK;
-        }
-        let due = self
-            .spool
-            .next_due(Direction::In, &self.mailbox.name)
-            .ok()
-            .flatten();
-        now + due.map_or(LOOK, |d| d.clamp(LEASED, LOOK))
     }
 
     async fn ended(&mut self, ended: Ended) {
@@ -295,13 +202,13 @@ impl Deliveries {
             finished,
             took,
         } = ended;
-        let outcome = outcome(&finished.ending);
-        record::log(&claim, &outcome, finished.output.as_deref(), took);
+        let outcome = &finished.outcome;
+        record::log(&claim, outcome, finished.output.as_deref(), took);
         self.quick = took < QUICK;
         let delivered = matches!(outcome, Outcome::Delivered { .. });
-        let pause = self.slump.after(&outcome, fastrand::f64());
-        let told = match &outcome {
-            Outcome::Retry { why, .. } if pause.is_some() => {
+        let pause = self.slump.after(outcome, fastrand::f64());
+        let told = match outcome {
+            Outcome::Retry { why, .. } | Outcome::Blocked { why, .. } if pause.is_some() => {
                 Some(format!("deliveries fail and pause: {why}"))
             }
             _ => None,
@@ -311,15 +218,14 @@ impl Deliveries {
             self.spool.clone(),
             self.mailbox.name.clone(),
             delivery,
-            outcome,
-            finished.output,
+            finished,
         );
         let settled = Settled {
             delivery,
             delivered,
         };
         let mut settling: Settling = Box::pin(settle.map(|()| settled));
-        // The first poll queues it with the writer, which commits while the next command is started.
+        // The first poll queues it with the writer, which commits while the next delivery is started.
         match settling.as_mut().now_or_never() {
             Some(settled) => self.settled(&settled),
             None => self.settling.push(settling),
@@ -341,50 +247,5 @@ impl Deliveries {
         if settled.delivered {
             self.signals.delivered.notify_one();
         }
-    }
-
-    /// At the start: this task is the mailbox's only claimant, so what is claimed is of one that panicked.
-    async fn put_back_left(&mut self) {
-        let name = &self.mailbox.name;
-        match self.spool.release_account(Direction::In, name).await {
-            Ok(0) => {}
-            Ok(claims) => tracing::info!(mailbox = name, claims, "put back what was left claimed"),
-            // Their lease ends by itself.
-            Err(e) => tracing::warn!(mailbox = name, "left claims could not be put back: {e}"),
-        }
-    }
-
-    /// Gives claims back that were not begun.
-    async fn put_back(&mut self) {
-        let ready = self.ready.take().map(|(claim, _)| claim);
-        let claims: Vec<DeliveryId> = ready
-            .into_iter()
-            .chain(self.queue.drain(..))
-            .map(|c| c.delivery)
-            .collect();
-        for claim in &claims {
-            self.mine.remove(claim);
-        }
-        if !claims.is_empty()
-            && let Err(e) = self.spool.release(claims).await
-        {
-            // Their lease ends by itself.
-            tracing::warn!(
-                mailbox = self.mailbox.name,
-                "claims could not be given back: {e}"
-            );
-        }
-    }
-}
-
-/// The claim under way; never, if there is none.
-async fn next_claim(claiming: &mut Option<Claiming>) -> Result<Vec<InClaim>, SpoolError> {
-    match claiming {
-        Some(claim) => {
-            let claimed = claim.await;
-            *claiming = None;
-            claimed
-        }
-        None => std::future::pending().await,
     }
 }

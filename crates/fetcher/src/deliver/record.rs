@@ -1,21 +1,12 @@
-//! Outcomes written down: in the spool, by the schedule of inbound mail, and in the log.
+//! Outcomes written down: in the spool, by the schedule that fits them, and in the log.
 
 use std::time::Duration;
 
-use spool::schedule::Policy;
 use spool::{DeliveryId, InClaim, Outcome, Spool, SpoolError};
 use tokio::time::sleep;
 
-/// Retries of inbound deliveries: soon at first, hourly later, held after five days; a command's refusal gets three tries, since
-/// exit codes lie.
-const POLICY: Policy = Policy {
-    first: Duration::from_secs(30),
-    longest: Duration::from_secs(3600),
-    keep_trying: Duration::from_secs(5 * 86_400),
-    attempts: None,
-    refusals: 3,
-    doubt_pause: Duration::from_secs(600),
-};
+use super::job::Finished;
+
 /// Between two tries to write an outcome down.
 pub(super) const AGAIN: Duration = Duration::from_secs(1);
 
@@ -68,12 +59,16 @@ pub(super) async fn settle(
     spool: Spool,
     mailbox: String,
     delivery: DeliveryId,
-    outcome: Outcome,
-    output: Option<String>,
+    finished: Finished,
 ) {
+    let Finished {
+        outcome,
+        patience,
+        output,
+    } = finished;
     loop {
         match spool
-            .settle(delivery, outcome.clone(), output.clone(), &POLICY)
+            .settle(delivery, outcome.clone(), output.clone(), patience.policy())
             .await
         {
             Ok(_) => return,

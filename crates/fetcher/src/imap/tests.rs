@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use provider_template::Tls;
-use token_store::accounts::{After, Auth, Deliver, Mailbox, Sasl, StartFrom, Watch};
+use token_store::accounts::{After, Auth, Deliver, Mailbox, Sasl, StartFrom, Watch, Way};
 use token_store::{AccessToken, Credential, Secret};
 
 use super::*;
@@ -80,7 +80,7 @@ fn mailbox(port: u16) -> Mailbox {
         start_from: StartFrom::All,
         max_size: 1_000_000,
         deliver: Deliver {
-            command: vec!["true".into()],
+            way: Way::command(vec!["true".into()]),
             timeout: Duration::from_secs(1),
             concurrency: 1,
         },

@@ -8,7 +8,7 @@ use fetcher::{Parts, run};
 use provider_template::Tls;
 use spool::Spool;
 use token_store::accounts::{
-    After, Auth, Board, Condition, Deliver, Kind, Mailbox, Sasl, StartFrom, Watch,
+    After, Auth, Board, Condition, Deliver, Kind, Mailbox, Sasl, StartFrom, Watch, Way,
 };
 use token_store::seal::Key;
 use token_store::{Secret, Store, Tokens, TokensOptions};
@@ -67,7 +67,7 @@ impl Gateway {
             start_from: StartFrom::All,
             max_size: 10_000_000,
             deliver: Deliver {
-                command: vec!["/bin/sh".into(), "-c".into(), script.into(), got],
+                way: Way::command(vec!["/bin/sh".into(), "-c".into(), script.into(), got]),
                 timeout: Duration::from_secs(20),
                 concurrency: 1,
             },

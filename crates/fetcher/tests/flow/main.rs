@@ -12,7 +12,7 @@ use fake::{Fake, Mail};
 use fetcher::check;
 use gateway::{ALL, Gateway, local, mail, sorted, until};
 use spool::Direction;
-use token_store::accounts::{After, Condition, StartFrom, Watch};
+use token_store::accounts::{After, Condition, StartFrom, Watch, Way};
 
 #[test]
 fn messages_of_all_sizes_arrive_byte_for_byte_in_order_and_leave_the_mailbox() {
@@ -250,7 +250,7 @@ fn check_tells_each_step_and_changes_nothing() {
         assert_eq!(fake.asked(&["SELECT", "CREATE", "UID STORE"]), [""; 0]);
 
         let mut wrong = mailbox.clone();
-        wrong.deliver.command = vec!["/nonexistent/reader".into()];
+        wrong.deliver.way = Way::command(vec!["/nonexistent/reader".into()]);
         wrong.folders = vec!["Nowhere".into()];
         let steps = check(&wrong, &gateway.parts.tokens).await;
         assert!(

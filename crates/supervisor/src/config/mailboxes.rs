@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use provider_template::Tls;
-use token_store::accounts::{After, Deliver, Mailbox, StartFrom, Watch};
+use token_store::accounts::{After, Mailbox, StartFrom, Watch};
 
 use super::accounts::{Known, Names, Ports, endpoint, sign_in, user};
+use super::deliver;
 use super::reader::{Field, Section};
 use super::sections::{MAX_SIZE, SIZES};
 
@@ -22,8 +23,6 @@ const MAX_UNDELIVERED: u64 = 500;
 const POLL: Duration = Duration::from_secs(5 * 60);
 /// Servers end an idle session after 30 minutes (RFC 9051, 6.3.13); routers forget it earlier.
 const IDLE_MINUTES: u32 = 25;
-/// Slow ticket systems need minutes for a large message; killing one early doubles the ticket.
-const DELIVER_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -82,8 +81,8 @@ fn mailbox(
         .get("max_size")
         .map_or(Some(MAX_SIZE), |field| field.size(SIZES));
     let deliver = section
-        .require("deliver", "the ticket system's command")
-        .and_then(|field| deliver(&field));
+        .require("deliver", deliver::EXPECTED)
+        .and_then(|field| deliver::read(&field));
     let after = section
         .get("after")
         .map_or(Some(After::Delete), |field| after(&field, &folders));
@@ -179,47 +178,6 @@ fn utc_midnight(text: &str) -> Option<i64> {
     let midnight = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
     // The parser also takes times and other forms; a date is what was asked for.
     (date.to_string() == text).then(|| midnight.timestamp().as_second())
-}
-
-fn deliver(field: &Field<'_>) -> Option<Deliver> {
-    let section = field.section("keys such as `command: [/opt/tickets/bin/receive]`")?;
-    let command = section
-        .require(
-            "command",
-            "a list: the program's absolute path, then its arguments",
-        )
-        .and_then(|field| command(&field));
-    let timeout = section
-        .get("timeout")
-        .map_or(Some(DELIVER_TIMEOUT), |field| field.duration(SECOND..=DAY));
-    let concurrency = section
-        .get("concurrency")
-        .map_or(Some(1), |field| field.number(1..=64));
-    section.finish();
-    Some(Deliver {
-        command: command?,
-        timeout: timeout?,
-        concurrency: usize::try_from(concurrency?).ok()?,
-    })
-}
-
-fn command(field: &Field<'_>) -> Option<Vec<String>> {
-    let expected =
-        "a list: the program's absolute path, then its arguments; it is never given to a shell";
-    let items = field.list(expected)?;
-    let Some(program) = items.first() else {
-        field.expected(expected);
-        return None;
-    };
-    super::sections::absolute(program)?;
-    let mut words = Vec::with_capacity(items.len());
-    for item in &items {
-        match item.scalar() {
-            Some(word) if !word.contains('\0') => words.push(word.to_owned()),
-            _ => item.expected("a text"),
-        }
-    }
-    (words.len() == items.len()).then_some(words)
 }
 
 fn after(field: &Field<'_>, folders: &[String]) -> Option<After> {

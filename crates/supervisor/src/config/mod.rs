@@ -4,6 +4,7 @@
 //! mistakes instead of stopping, and only a file without any becomes a [`Config`].
 
 mod accounts;
+mod deliver;
 mod mailboxes;
 mod mistake;
 mod nearest;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use provider_template::Tls;
 use sender::Listen;
-use token_store::accounts::{After, Auth, Sasl, StartFrom, Watch};
+use token_store::accounts::{After, Auth, Sasl, StartFrom, Watch, Way};
 
 use super::yaml::{Node, Value};
 use super::{Config, Secrets, Surroundings, examine, yaml};
@@ -290,8 +290,8 @@ fn an_alias_repeats_a_value_and_cannot_be_blown_up() {
     let text = "mailboxes:\n  - &first\n    name: a\n    host: localhost\n    user: u\n    auth: &auth {password: p}\n    deliver: &deliver {command: [/bin/true]}\n  \
                 - name: b\n    host: localhost\n    user: v\n    auth: *auth\n    deliver: *deliver\n";
     assert_eq!(
-        read(text).unwrap().declared.mailboxes[1].deliver.command,
-        ["/bin/true"]
+        read(text).unwrap().declared.mailboxes[1].deliver.way,
+        Way::command(vec!["/bin/true".into()])
     );
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..9 {

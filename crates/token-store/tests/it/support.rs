@@ -5,7 +5,7 @@ use provider_template::{Answer, Autofill, Config, Entry, Flow, Request, Tls};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use token_store::accounts::{After, Auth, Deliver, Mailbox, Relay, Sasl, StartFrom, Watch};
+use token_store::accounts::{After, Auth, Deliver, Mailbox, Relay, Sasl, StartFrom, Watch, Way};
 use token_store::seal::Key;
 use token_store::{Secret, Store, TokenStatus, Tokens, TokensOptions};
 
@@ -190,7 +190,7 @@ pub(crate) fn mailbox(name: &str, auth: Auth) -> Mailbox {
         start_from: StartFrom::Date(0),
         max_size: 1 << 20,
         deliver: Deliver {
-            command: vec!["cat".into()],
+            way: Way::command(vec!["cat".into()]),
             timeout: Duration::from_secs(600),
             concurrency: 1,
         },

@@ -38,7 +38,7 @@ struct MailboxRow {
     user: String,
     token: Option<String>,
     folders: String,
-    command: String,
+    deliver: String,
     after: String,
     declared_in: Option<String>,
 }
@@ -136,13 +136,7 @@ fn mailbox_row(app: &Inner, mailbox: Mailbox) -> Result<MailboxRow, PageError> {
         user: mailbox.user,
         token: token(mailbox.auth),
         folders: mailbox.folders.join(", "),
-        // The program alone: arguments may hold keys of the ticket system.
-        command: mailbox
-            .deliver
-            .command
-            .into_iter()
-            .next()
-            .unwrap_or_default(),
+        deliver: mailbox.deliver.in_words(),
         after: match mailbox.after {
             After::Delete => "deleted".to_owned(),
             After::Seen => "marked as seen".to_owned(),

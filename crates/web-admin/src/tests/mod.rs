@@ -14,7 +14,7 @@ use sandbox::{Knobs, Provider};
 use spool::Spool;
 use tempfile::TempDir;
 use token_store::accounts::{
-    After, Auth, Board, Declared, Deliver, Mailbox, Relay, Sasl, StartFrom, Watch,
+    After, Auth, Board, Declared, Deliver, Mailbox, Relay, Sasl, StartFrom, Watch, Way,
 };
 use token_store::seal::Key;
 use token_store::{Secret, Store, Tokens, TokensOptions};
@@ -325,7 +325,10 @@ fn mailbox(name: &str, user: &str, auth: Auth) -> Mailbox {
         start_from: StartFrom::All,
         max_size: 1 << 20,
         deliver: Deliver {
-            command: vec!["/opt/rt/mailgate".to_owned(), "--key=arg-secret".to_owned()],
+            way: Way::command(vec![
+                "/opt/rt/mailgate".to_owned(),
+                "--key=arg-secret".to_owned(),
+            ]),
             timeout: Duration::from_secs(600),
             concurrency: 1,
         },

@@ -3,17 +3,32 @@
 use std::io::Read as _;
 use std::time::Instant;
 
+use token_store::accounts::Preset;
+
 use super::*;
 
-fn shell(script: &str) -> Vec<String> {
-    ["/bin/sh", "-c", script].map(str::to_owned).to_vec()
+fn plain(command: Vec<String>) -> TicketCommand {
+    TicketCommand {
+        command,
+        preset: Preset::Command,
+        directory: None,
+    }
+}
+
+fn shell(script: &str) -> TicketCommand {
+    plain(["/bin/sh", "-c", script].map(str::to_owned).to_vec())
+}
+
+/// What people are shown of it.
+fn shown(ended: &Ended) -> Option<String> {
+    output(&ended.stdout, &ended.stderr)
 }
 
 fn message(bytes: &[u8]) -> File {
     stdin(Stored::Inline(bytes.to_vec())).unwrap()
 }
 
-async fn of(script: &str, bytes: &[u8]) -> Finished {
+async fn of(script: &str, bytes: &[u8]) -> Ended {
     run(
         &shell(script),
         environment(),
@@ -49,7 +64,7 @@ async fn a_large_message_is_read_from_its_file() {
         Duration::from_secs(20),
     )
     .await;
-    assert_eq!(finished.output.as_deref(), Some("stdout:\n3000000\n"));
+    assert_eq!(shown(&finished).as_deref(), Some("stdout:\n3000000\n"));
 }
 
 #[tokio::test]
@@ -57,10 +72,10 @@ async fn both_outputs_are_kept_and_neither_decides() {
     let finished = of("echo warning >&2; echo ticket 7; exit 0", b"m").await;
     assert!(matches!(finished.ending, Ending::Exit(0)));
     assert_eq!(
-        finished.output.as_deref(),
+        shown(&finished).as_deref(),
         Some("stderr:\nwarning\nstdout:\nticket 7\n")
     );
-    assert_eq!(of("cat > /dev/null", b"m").await.output, None);
+    assert_eq!(shown(&of("cat > /dev/null", b"m").await), None);
 }
 
 #[tokio::test]
@@ -70,9 +85,51 @@ async fn endless_output_is_drained_and_its_end_is_kept() {
         matches!(finished.ending, Ending::Exit(0)),
         "a full pipe would have blocked it"
     );
-    let output = finished.output.unwrap();
+    let output = shown(&finished).unwrap();
     assert!(output.ends_with("xthe end\n"));
     assert!(output.len() <= OUTPUT + 10, "{}", output.len());
+    assert!(output.len() > OUTPUT / 2, "{}", output.len());
+}
+
+#[tokio::test]
+async fn the_ends_of_both_outputs_are_kept_when_both_are_endless() {
+    let script = "head -c 300000 /dev/zero | tr '\\0' o; echo; echo ticket 7; \
+        head -c 300000 /dev/zero | tr '\\0' e >&2; echo >&2; printf 'no \\377 database' >&2; exit 70";
+    let output = shown(&of(script, b"m").await).unwrap();
+    assert!(output.len() <= OUTPUT + 20, "{}", output.len());
+    assert!(output.contains("e\nno \u{fffd} database\nstdout:\no"));
+    assert!(output.ends_with("o\nticket 7\n"));
+}
+
+#[tokio::test]
+async fn a_command_runs_in_its_working_directory_and_not_at_all_without_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path().canonicalize().unwrap();
+    let mut command = shell("pwd");
+    command.directory = Some(here.clone());
+    let at = |command: TicketCommand| async move {
+        run(
+            &command,
+            environment(),
+            message(b""),
+            Duration::from_secs(20),
+        )
+        .await
+    };
+    let ended = at(command.clone()).await;
+    assert_eq!(
+        shown(&ended).unwrap(),
+        format!("stdout:\n{}\n", here.display())
+    );
+    command.directory = Some(here.join("gone"));
+    let ended = at(command).await;
+    let Ending::NotStarted(why) = ended.ending else {
+        panic!("{ended:?}")
+    };
+    assert!(
+        why.starts_with("the working directory ") && why.contains("/gone: "),
+        "{why}"
+    );
 }
 
 #[tokio::test]
@@ -89,7 +146,7 @@ async fn exit_codes_and_signals_are_told_apart() {
         vec!["no-such-program".into()],
     ] {
         let finished = run(
-            &command,
+            &plain(command.clone()),
             environment(),
             message(b""),
             Duration::from_secs(1),
@@ -162,7 +219,7 @@ async fn a_grandchild_that_keeps_the_output_open_delays_nothing() {
     let begun = Instant::now();
     let finished = of("sleep 3 & echo ok", b"").await;
     assert!(matches!(finished.ending, Ending::Exit(0)));
-    assert_eq!(finished.output.as_deref(), Some("stdout:\nok\n"));
+    assert_eq!(shown(&finished).as_deref(), Some("stdout:\nok\n"));
     assert!(
         begun.elapsed() < Duration::from_secs(2),
         "{:?}",
@@ -184,7 +241,7 @@ async fn the_environment_is_clean_and_no_file_of_ours_is_open() {
     )
     .await;
     drop(ours);
-    let output = finished.output.unwrap();
+    let output = shown(&finished).unwrap();
     let allowed = [
         "PATH",
         "HOME",
