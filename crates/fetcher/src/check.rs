@@ -1,14 +1,15 @@
 //! `postern check` of one mailbox: connect, sign in, look for folders and at the deliveries; nothing is changed.
 
 use token_store::Tokens;
-use token_store::accounts::{Mailbox, StartFrom};
+use token_store::accounts::{After, Mailbox, StartFrom};
 use wire::dial::is_loopback;
 
 use crate::deliver;
 use crate::error::FetchError;
 use crate::imap::session::no_token;
 use crate::imap::{
-    Connection, Listed, PATIENCE, Window, check_target, connect, list, select, sign_in,
+    Connection, Listed, PATIENCE, Window, check_target, connect, find_trash, introduce, list,
+    select, sign_in,
 };
 
 /// One step of `postern check`: what was looked at, and what was found, or what is wrong and what to do.
@@ -74,6 +75,9 @@ async fn server(mailbox: &Mailbox, tokens: &Tokens, steps: &mut Vec<Step>) -> Re
     } else {
         format!("; the server lacks {}", lacks.join(", "))
     };
+    introduce(&mut connection, &capabilities)
+        .await
+        .map_err(|e| (what.clone(), e))?;
     step(what, format!("is accepted{lacks}"));
 
     for name in &mailbox.folders {
@@ -90,8 +94,24 @@ async fn server(mailbox: &Mailbox, tokens: &Tokens, steps: &mut Vec<Step>) -> Re
     {
         step(what, found);
     }
+    if mailbox.trash_on_delete && mailbox.after == After::Delete {
+        let what = "the folder for trash".to_owned();
+        let trash = find_trash(&mut connection, &capabilities)
+            .await
+            .map_err(|e| (what.clone(), e))?;
+        step(what, trash_words(trash));
+    }
     connection.leave().await;
     Ok(())
+}
+
+fn trash_words(trash: Option<String>) -> String {
+    match trash {
+        Some(name) => format!("is {name}; delivered mail goes there"),
+        None => "is not shown by the server, so that delivered mail is deleted from its folder and may be kept elsewhere: let the account \
+                 show its trash by IMAP"
+            .to_owned(),
+    }
 }
 
 /// How many messages are in a folder, and how many of them a first start would fetch.

@@ -21,12 +21,20 @@ pub(crate) enum FetchError {
         /// The time it named, if it named one.
         after: Option<Duration>,
     },
+    /// A quota is used up: hours rather than seconds.
+    #[error("{0}")]
+    Quota(String),
     /// A body came far longer than announced: a new session, in which bodies are fetched in pieces only.
     #[error("{0}")]
     TooLong(String),
     /// The session outlived its token: a new session at once, with a fresh token.
-    #[error("{0}")]
-    TokenExpired(String),
+    #[error("{why}")]
+    TokenExpired {
+        /// The server's words.
+        why: String,
+        /// The token that this session was opened with.
+        token: Option<Box<AccessToken>>,
+    },
     /// The server refused this very token.
     #[error("{why}")]
     TokenRefused {
@@ -38,6 +46,9 @@ pub(crate) enum FetchError {
     /// The server refused user name and password.
     #[error("{0}. Check user and password of this mailbox")]
     PasswordRefused(String),
+    /// The server knows who this is and lets nobody in until a person changes something there; the credential is not to blame.
+    #[error("{0}")]
+    Denied(String),
     /// Waits for a person: consent, or the configuration.
     #[error("{0}")]
     Blocked(String),

@@ -19,6 +19,10 @@ struct Told {
     session: Option<String>,
     /// Why acknowledging fails.
     trouble: Option<String>,
+    /// What is wrong with single folders.
+    folders: Option<String>,
+    /// What the server wants an administrator to read.
+    alert: Option<String>,
     /// Why deliveries pause.
     delivery: Option<String>,
     shown: Option<Condition>,
@@ -43,6 +47,16 @@ impl Show {
         self.tell(|told| told.trouble = why);
     }
 
+    /// Which folders can't be fetched and why, or that all can.
+    pub(crate) fn folders(&self, why: Option<String>) {
+        self.tell(|told| told.folders = why);
+    }
+
+    /// An alert of the server's; it is shown as long as the session lasts.
+    pub(crate) fn alert(&self, words: String) {
+        self.tell(|told| told.alert = Some(format!("the server says: {words}")));
+    }
+
     /// Why deliveries pause, or that they go on.
     pub(crate) fn delivery(&self, why: Option<String>) {
         self.tell(|told| told.delivery = why);
@@ -51,7 +65,7 @@ impl Show {
     /// A condition without a session.
     pub(crate) fn condition(&self, condition: Condition) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.session = None;
+        (told.session, told.folders, told.alert) = (None, None, None);
         self.put(&mut told, condition);
     }
 
@@ -68,7 +82,13 @@ impl Show {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut told);
         let Some(session) = &told.session else { return };
-        let parts = [Some(session), told.trouble.as_ref(), told.delivery.as_ref()];
+        let parts = [
+            Some(session),
+            told.folders.as_ref(),
+            told.trouble.as_ref(),
+            told.delivery.as_ref(),
+            told.alert.as_ref(),
+        ];
         let doing = parts
             .into_iter()
             .flatten()

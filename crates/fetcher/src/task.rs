@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use token_store::accounts::{Condition, Mailbox};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::Parts;
@@ -22,6 +22,10 @@ const TROUBLE: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_sec
 const REFUSED: Backoff = Backoff::new(Duration::from_secs(300), Duration::from_secs(3600));
 /// Pauses when a server asks for patience without naming a time.
 const PATIENCE: Backoff = Backoff::new(Duration::from_secs(15), Duration::from_secs(900));
+/// Pauses when a quota is used up: Gmail's last for hours.
+const QUOTA: Backoff = Backoff::new(Duration::from_secs(900), Duration::from_secs(4 * 3600));
+/// A session that lived so long was not throttled: patience starts anew.
+const UNTROUBLED: Duration = Duration::from_secs(600);
 /// What waits for a person is looked at again after this, or at once when poked.
 const BLOCKED: Duration = Duration::from_secs(60);
 /// After the last delivery has ended at shutdown, the session gets so long to acknowledge and to log out.
@@ -106,11 +110,12 @@ struct Sessions {
     pauses: Pauses,
 }
 
-/// One backoff per kind of trouble; all start anew once a session has worked.
+/// One backoff per kind of trouble; they start anew once a session has worked, patience and quota only after one that lasted.
 struct Pauses {
     trouble: Backoff,
     refused: Backoff,
     patience: Backoff,
+    quota: Backoff,
     /// A fresh token was asked for because of the last refusal, or expiry.
     fresh: bool,
 }
@@ -121,6 +126,7 @@ impl Default for Pauses {
             trouble: TROUBLE,
             refused: REFUSED,
             patience: PATIENCE,
+            quota: QUOTA,
             fresh: false,
         }
     }
@@ -136,9 +142,15 @@ enum Next {
         why: String,
         pause: Duration,
     },
+    /// Shown as failed; the server named the time, and not even a person's wish ends it early: that would only make it longer.
+    AsTold {
+        why: String,
+        pause: Duration,
+    },
     /// Shown as waiting for a person.
     Blocked {
         why: String,
+        pause: Duration,
     },
     /// Nothing is wrong: until the next poll.
     Rest(Duration),
@@ -147,9 +159,10 @@ enum Next {
 impl Sessions {
     async fn run(mut self) {
         while !self.stops.shutdown.is_cancelled() {
+            let begun = Instant::now();
             let ended = self.session().await;
             if self.memory.worked.swap(false, Ordering::Relaxed) {
-                self.pauses = Pauses::default();
+                self.pauses.worked(begun.elapsed());
             }
             match self.next(ended).await {
                 Next::Over => return,
@@ -167,10 +180,22 @@ impl Sessions {
                     self.show.waiting(why, pause);
                     self.rest(pause).await;
                 }
-                Next::Blocked { why } => {
+                Next::AsTold { why, pause } => {
+                    tracing::warn!(
+                        mailbox = self.mailbox.name,
+                        seconds = pause.as_secs_f64().ceil(),
+                        "{why}"
+                    );
+                    self.show.waiting(why, pause);
+                    tokio::select! {
+                        () = sleep(pause) => {}
+                        () = self.stops.shutdown.cancelled() => {}
+                    }
+                }
+                Next::Blocked { why, pause } => {
                     tracing::warn!(mailbox = self.mailbox.name, "waits for a person: {why}");
                     self.show.condition(Condition::Blocked { why });
-                    self.rest(BLOCKED).await;
+                    self.rest(pause).await;
                 }
             }
         }
@@ -212,7 +237,12 @@ impl Sessions {
             ),
         };
         self.memory.learn(&error);
-        if let FetchError::TokenRefused { token, .. } = &error
+        let rejected = match &error {
+            FetchError::TokenRefused { token, .. } => Some(token),
+            FetchError::TokenExpired { token, .. } => token.as_ref(),
+            _ => None,
+        };
+        if let Some(token) = rejected
             && let Err(e) = self.parts.tokens.rejected(token).await
         {
             return self.pauses.after(
@@ -236,13 +266,29 @@ impl Sessions {
 }
 
 impl Pauses {
+    /// After a session that got as far as waiting for mail, and lived so long.
+    fn worked(&mut self, lived: Duration) {
+        let before = std::mem::take(self);
+        if lived < UNTROUBLED {
+            self.patience = before.patience;
+            self.quota = before.quota;
+        }
+    }
+
     /// What follows an error; pure but for the counters.
     fn after(&mut self, error: &FetchError, random: f64) -> Next {
         let why = error.to_string();
         match error {
-            FetchError::Blocked(_) => Next::Blocked { why },
+            FetchError::Blocked(_) => Next::Blocked {
+                why,
+                pause: BLOCKED,
+            },
+            FetchError::Denied(_) => Next::Blocked {
+                why,
+                pause: self.refused.pause(random),
+            },
             // A fresh token, once, without a pause; if that is refused too, a person should look.
-            FetchError::TokenRefused { .. } | FetchError::TokenExpired(_)
+            FetchError::TokenRefused { .. } | FetchError::TokenExpired { .. }
                 if !std::mem::replace(&mut self.fresh, true) =>
             {
                 Next::AtOnce
@@ -262,10 +308,20 @@ impl Pauses {
             },
             FetchError::Patience {
                 after: Some(after), ..
-            } => Next::Wait { why, pause: *after },
+            } => Next::AsTold {
+                why: format!(
+                    "the server asks for a pause of {} s: {why}",
+                    after.as_secs_f64().ceil()
+                ),
+                pause: *after,
+            },
             FetchError::Patience { after: None, .. } => Next::Wait {
-                why,
+                why: format!("the server asks for patience: {why}"),
                 pause: self.patience.pause(random),
+            },
+            FetchError::Quota(_) => Next::Wait {
+                why: format!("a quota of this account is used up: {why}"),
+                pause: self.quota.pause(random),
             },
             FetchError::NoToken {
                 after: Some(after), ..
@@ -277,7 +333,7 @@ impl Pauses {
             FetchError::Again(_)
             | FetchError::Refused(_)
             | FetchError::TooLong(_)
-            | FetchError::TokenExpired(_)
+            | FetchError::TokenExpired { .. }
             | FetchError::NoToken { after: None, .. }
             | FetchError::Spool(_) => Next::Wait {
                 why,
@@ -306,6 +362,20 @@ mod tests {
         }
     }
 
+    fn expired() -> FetchError {
+        FetchError::TokenExpired {
+            why: "BYE".into(),
+            token: None,
+        }
+    }
+
+    fn pause(next: Next) -> u64 {
+        match next {
+            Next::Wait { pause, .. } | Next::Blocked { pause, .. } => pause.as_secs(),
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn a_refused_token_gets_one_fresh_one_and_then_a_long_pause() {
         let mut pauses = Pauses::default();
@@ -319,10 +389,7 @@ mod tests {
 
     #[test]
     fn an_expired_token_opens_a_new_session_at_once() {
-        assert_eq!(
-            Pauses::default().after(&FetchError::TokenExpired("BYE".into()), 0.5),
-            Next::AtOnce
-        );
+        assert_eq!(Pauses::default().after(&expired(), 0.5), Next::AtOnce);
     }
 
     #[test]
@@ -333,11 +400,57 @@ mod tests {
         };
         assert_eq!(
             Pauses::default().after(&error, 0.0),
-            Next::Wait {
-                why: "throttled".into(),
+            Next::AsTold {
+                why: "the server asks for a pause of 93 s: throttled".into(),
                 pause: Duration::from_millis(92_415)
             }
         );
+    }
+
+    #[test]
+    fn a_throttled_account_waits_longer_each_time_also_when_sessions_begin_well_in_between() {
+        let throttled = || FetchError::Patience {
+            why: "NO [LIMIT]".into(),
+            after: None,
+        };
+        let mut pauses = Pauses::default();
+        for expected in [15, 30, 60] {
+            assert_eq!(pause(pauses.after(&throttled(), 0.5)), expected);
+            pauses.worked(Duration::from_secs(2));
+        }
+        pauses.worked(UNTROUBLED);
+        assert_eq!(pause(pauses.after(&throttled(), 0.5)), 15);
+    }
+
+    #[test]
+    fn a_used_up_quota_waits_for_hours_and_says_what_it_waits_for() {
+        let mut pauses = Pauses::default();
+        let next = pauses.after(&FetchError::Quota("NO [OVERQUOTA]".into()), 0.5);
+        assert!(
+            matches!(&next, Next::Wait { why, .. } if why.contains("quota of this account is used up")),
+            "{next:?}"
+        );
+        assert_eq!(pause(next), 900);
+        let waits: Vec<u64> = (0..6)
+            .map(|_| pause(pauses.after(&FetchError::Quota(String::new()), 0.5)))
+            .collect();
+        assert_eq!(waits, [1800, 3600, 7200, 14_400, 14_400, 14_400]);
+    }
+
+    #[test]
+    fn an_account_that_is_denied_waits_for_a_person_and_knocks_rarely() {
+        let mut pauses = Pauses::default();
+        let next = pauses.after(&FetchError::Denied("NO [AUTHORIZATIONFAILED]".into()), 0.5);
+        assert!(matches!(next, Next::Blocked { .. }), "{next:?}");
+        assert_eq!(pause(next), 300);
+    }
+
+    #[test]
+    fn a_server_that_calls_every_token_expired_is_not_hammered() {
+        let mut pauses = Pauses::default();
+        assert_eq!(pauses.after(&expired(), 0.5), Next::AtOnce);
+        assert_eq!(pause(pauses.after(&expired(), 0.5)), 1);
+        assert_eq!(pause(pauses.after(&expired(), 0.5)), 2);
     }
 
     #[test]

@@ -75,10 +75,12 @@ pub(crate) fn is_known(
     folder: i64,
     key: &Key,
     sha256: Option<&[u8; 32]>,
+    provider_id: Option<&str>,
 ) -> Result<bool> {
     let inserted = t.execute(
-        "INSERT INTO seen (folder, uidvalidity, uid, sha256) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        params![folder, key.uidvalidity, key.uid, sha256],
+        "INSERT INTO seen (folder, uidvalidity, uid, sha256, provider_id) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT DO NOTHING",
+        params![folder, key.uidvalidity, key.uid, sha256, provider_id],
     )?;
     Ok(inserted == 0)
 }
@@ -103,6 +105,24 @@ pub(crate) fn moved_by_hash(
         })
         .optional()?;
     move_key(t, folder, stale, key)
+}
+
+/// Whether another folder of the mailbox showed the same message before: at Gmail a label looks like a folder.
+pub(crate) fn is_elsewhere(
+    t: &Tables<'_>,
+    folder: i64,
+    mailbox: &str,
+    provider_id: Option<&str>,
+) -> Result<bool> {
+    let Some(provider_id) = provider_id else {
+        return Ok(false);
+    };
+    Ok(t.conn
+        .prepare_cached(
+            "SELECT 1 FROM seen s CROSS JOIN folder f ON f.id = s.folder
+             WHERE s.provider_id = ? AND f.mailbox = ? AND f.id <> ?",
+        )?
+        .exists(params![provider_id, mailbox, folder])?)
 }
 
 /// The same for a message that was never fetched: it has no hash, so its headline and size speak for it.

@@ -7,7 +7,9 @@ use rusqlite::params;
 use crate::body::Body;
 use crate::claim::lease;
 use crate::error::Result;
-use crate::identity::{find_known, folder_id, is_known, listed, moved_by_hash, moved_by_headline};
+use crate::identity::{
+    find_known, folder_id, is_elsewhere, is_known, listed, moved_by_hash, moved_by_headline,
+};
 use crate::rows::{NewMessage, drop_message, insert_message, printable, unsigned};
 use crate::tables::Tables;
 use crate::{DeliveryId, Direction, Headline, MessageId, Spool};
@@ -31,6 +33,8 @@ pub struct Incoming {
     pub key: Key,
     /// For lists.
     pub headline: Headline,
+    /// The provider's own number of the message, where it has one (Gmail: X-GM-MSGID).
+    pub provider_id: Option<String>,
     /// All of it.
     pub body: Body,
 }
@@ -100,7 +104,8 @@ impl Spool {
 
     /// Commits a fetched message and its delivery. A key that was taken in before is harmless. When the
     /// folder's UIDVALIDITY changed, a message with the same content hash under an older one is the same
-    /// message: its key moves (each only once: two identical messages stay two), and it is `Known`.
+    /// message: its key moves (each only once: two identical messages stay two), and it is `Known`. So is one that the
+    /// provider shows in another folder of the mailbox too (a label).
     pub async fn take_in(&self, message: Incoming) -> Result<Taken> {
         self.inner
             .writer
@@ -108,11 +113,13 @@ impl Spool {
                 let Incoming {
                     key,
                     headline,
+                    provider_id,
                     body,
                 } = message;
                 let folder = listed(t, &key.mailbox, &key.folder)?;
-                if is_known(t, folder, &key, Some(&body.sha256))?
+                if is_known(t, folder, &key, Some(&body.sha256), provider_id.as_deref())?
                     || moved_by_hash(t, folder, &key, &body.sha256)?
+                    || is_elsewhere(t, folder, &key.mailbox, provider_id.as_deref())?
                 {
                     return Ok(Taken::Known);
                 }
@@ -146,7 +153,7 @@ impl Spool {
                     why,
                 } = message;
                 let folder = listed(t, &key.mailbox, &key.folder)?;
-                if is_known(t, folder, &key, None)?
+                if is_known(t, folder, &key, None, None)?
                     || moved_by_headline(t, folder, &key, &headline, size)?
                 {
                     return Ok(Taken::Known);
@@ -165,31 +172,6 @@ impl Spool {
                 )?;
                 insert_delivery(t, id, &key.mailbox, Some(&why))?;
                 Ok(Taken::New(id))
-            })
-            .await
-    }
-
-    /// `start_from: now`: marks keys as seen without a message, and the folder as listed (also with no
-    /// UIDs). All of them or, after a crash, none.
-    pub async fn mark_seen(
-        &self,
-        mailbox: &str,
-        folder: &str,
-        uidvalidity: u32,
-        uids: Vec<u32>,
-    ) -> Result<()> {
-        let (mailbox, folder) = (mailbox.to_owned(), folder.to_owned());
-        self.inner
-            .writer
-            .call(move |t| {
-                let folder = listed(t, &mailbox, &folder)?;
-                for uid in &uids {
-                    t.execute(
-                        "INSERT INTO seen (folder, uidvalidity, uid) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                        params![folder, uidvalidity, uid],
-                    )?;
-                }
-                Ok(())
             })
             .await
     }

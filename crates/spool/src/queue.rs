@@ -61,6 +61,8 @@ pub struct QueueEntry {
     pub message_id: String,
     /// Of the body, in hexadecimal; empty for a message that was not fetched.
     pub sha256: String,
+    /// The provider's own number of the message, where it has one (Gmail: X-GM-MSGID).
+    pub provider_id: Option<String>,
     /// One inbound, one per recipient outbound.
     pub deliveries: Vec<QueueDelivery>,
 }
@@ -118,16 +120,21 @@ impl Spool {
             let Some(row) = queue.pop() else {
                 return Ok(None);
             };
-            let (message_id, sha256) = conn
-                .prepare_cached("SELECT header_message_id, sha256 FROM message WHERE id = ?")?
+            let (message_id, sha256, provider_id) = conn
+                .prepare_cached(
+                    "SELECT m.header_message_id, m.sha256, s.provider_id FROM message m
+                     LEFT JOIN seen s ON s.folder = m.folder AND s.uidvalidity = m.uidvalidity AND s.uid = m.uid
+                     WHERE m.id = ?",
+                )?
                 .query_row([message.0], |row| {
                     let sha256: Option<Vec<u8>> = row.get(1)?;
-                    Ok((row.get(0)?, hex(&sha256.unwrap_or_default())))
+                    Ok((row.get(0)?, hex(&sha256.unwrap_or_default()), row.get(2)?))
                 })?;
             Ok(Some(QueueEntry {
                 row,
                 message_id,
                 sha256,
+                provider_id,
                 deliveries: deliveries(conn, message, now)?,
             }))
         })

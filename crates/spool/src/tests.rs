@@ -117,6 +117,7 @@ impl Bench {
         let incoming = Incoming {
             key: key.clone(),
             headline: headline("in"),
+            provider_id: None,
             body: self.body(bytes, durable).await,
         };
         self.spool.take_in(incoming).await.unwrap()

@@ -52,6 +52,9 @@ pub struct Mailbox {
     pub paused: bool,
     /// Minutes after which IDLE is issued again (template's quirk; default 25).
     pub idle_minutes: u32,
+    /// A deleted message goes to the folder for trash (template's quirk): deleting it would only take a label off it.
+    #[serde(default)]
+    pub trash_on_delete: bool,
     /// The file that declares it; `None`: made by command line or page.
     pub declared_in: Option<String>,
 }

@@ -2,18 +2,85 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use imap_proto::Response;
+use imap_proto::{MailboxDatum, NameAttribute, Response};
 use spool::MessageId;
-use token_store::accounts::After;
+use token_store::accounts::{After, Mailbox};
 
 use super::capabilities::Capabilities;
 use super::connection::Connection;
-use super::listing::{list_set, select};
-use super::names::{folder as folder_name, same_folder, uid_set};
+use super::listing::{Selected, list_set, select};
+use super::names::{same_folder, told, uid_set};
 use crate::error::{FetchError, Refusal};
 
 /// Messages acknowledged by one command: keeps the line under the 8,192 bytes of RFC 7162 section 4.
 pub(crate) const BATCH: usize = 500;
+
+/// How delivered messages are acknowledged on a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Deed {
+    Keep,
+    Seen,
+    /// Flagged `\\Deleted` and expunged.
+    Delete,
+    /// Moved to a folder, whose name is as it is sent.
+    Move(String),
+}
+
+/// Finds out how: where the provider's template says so, a deleted message goes to the folder for trash, because deleting it from a
+/// folder would only take a label off it (Gmail).
+pub(crate) async fn deed(
+    connection: &mut Connection,
+    capabilities: &Capabilities,
+    mailbox: &Mailbox,
+) -> Result<Deed, FetchError> {
+    match &mailbox.after {
+        After::Keep => Ok(Deed::Keep),
+        After::Seen => Ok(Deed::Seen),
+        After::Move { folder, .. } => Ok(Deed::Move(connection.folder(folder))),
+        After::Delete if !mailbox.trash_on_delete => Ok(Deed::Delete),
+        After::Delete => {
+            let Some(trash) = find_trash(connection, capabilities).await? else {
+                tracing::warn!(
+                    mailbox = mailbox.name,
+                    "the server shows no folder for trash (special use \\Trash): delivered mail is deleted from its folder, and the \
+                     provider may keep it elsewhere. Let the account show its trash by IMAP"
+                );
+                return Ok(Deed::Delete);
+            };
+            // What is fetched from the trash itself is deleted for good.
+            let is_source = |name: &String| connection.folder(name) == trash;
+            Ok(if mailbox.folders.iter().any(is_source) {
+                Deed::Delete
+            } else {
+                Deed::Move(trash)
+            })
+        }
+    }
+}
+
+/// The name, as it is sent, of the folder whose special use is trash (RFC 6154).
+pub(crate) async fn find_trash(
+    connection: &mut Connection,
+    capabilities: &Capabilities,
+) -> Result<Option<String>, FetchError> {
+    let only_special = capabilities.has("SPECIAL-USE") && capabilities.has("LIST-EXTENDED");
+    let line = if only_special {
+        r#"LIST (SPECIAL-USE) "" "*""#
+    } else {
+        r#"LIST "" "*""#
+    };
+    let mut trash = None;
+    let each = |response: &Response<'_>| {
+        if let Response::MailboxData(MailboxDatum::List(list)) = response
+            && list.name_attributes.contains(&NameAttribute::Trash)
+            && selectable(list)
+        {
+            trash.get_or_insert_with(|| told(&list.name));
+        }
+    };
+    connection.run("LIST", line, each).await?;
+    Ok(trash)
+}
 
 /// Acknowledges one folder's delivered messages on the server; gives those that are done and may be forgotten.
 ///
@@ -22,17 +89,17 @@ pub(crate) const BATCH: usize = 500;
 pub(crate) async fn acknowledge(
     connection: &mut Connection,
     capabilities: &Capabilities,
-    after: &After,
+    deed: &Deed,
     mut delivered: Vec<(MessageId, u32)>,
     flagged: &mut BTreeSet<u32>,
 ) -> Result<Vec<MessageId>, FetchError> {
     delivered.sort_unstable_by_key(|&(_, uid)| uid);
     let mut uids: Vec<u32> = delivered.iter().map(|&(_, uid)| uid).collect();
     let done = delivered.iter().map(|&(message, _)| message).collect();
-    if *after == After::Keep {
+    if *deed == Deed::Keep {
         return Ok(done);
     }
-    let first = apply(connection, capabilities, after, &uids, flagged).await;
+    let first = apply(connection, capabilities, deed, &uids, flagged).await;
     let refusal = match first {
         Ok(()) => return Ok(done),
         Err(e) => e.refused()?,
@@ -48,7 +115,7 @@ pub(crate) async fn acknowledge(
     }
     uids.retain(|uid| left.contains(uid));
     if !uids.is_empty() {
-        apply(connection, capabilities, after, &uids, flagged).await?;
+        apply(connection, capabilities, deed, &uids, flagged).await?;
     }
     Ok(done)
 }
@@ -56,17 +123,16 @@ pub(crate) async fn acknowledge(
 async fn apply(
     connection: &mut Connection,
     capabilities: &Capabilities,
-    after: &After,
+    deed: &Deed,
     uids: &[u32],
     flagged: &mut BTreeSet<u32>,
 ) -> Result<(), FetchError> {
     let set = uid_set(uids);
-    match after {
-        After::Keep => Ok(()),
-        After::Seen => store(connection, &set, "\\Seen").await,
-        After::Delete => delete(connection, capabilities, uids, flagged).await,
-        After::Move { folder, .. } => {
-            let target = folder_name(folder);
+    match deed {
+        Deed::Keep => Ok(()),
+        Deed::Seen => store(connection, &set, "\\Seen").await,
+        Deed::Delete => delete(connection, capabilities, uids, flagged).await,
+        Deed::Move(target) => {
             if capabilities.has("MOVE") {
                 return connection
                     .run("UID MOVE", &format!("UID MOVE {set} {target}"), |_| {})
@@ -139,15 +205,24 @@ pub(crate) async fn check_target(
         )));
     }
     let mut found = false;
-    let list = format!("LIST \"\" {}", folder_name(folder));
-    connection.run("LIST", &list, |r| found |= matches!(r, Response::MailboxData(imap_proto::MailboxDatum::List(l)) if selectable(l))).await?;
+    let target = connection.folder(folder);
+    // A name with wildcards matches others too.
+    let wild = folder.contains(['*', '%']);
+    let each = |r: &Response<'_>| {
+        if let Response::MailboxData(MailboxDatum::List(l)) = r {
+            found |= selectable(l) && (!wild || told(&l.name) == target);
+        }
+    };
+    connection
+        .run("LIST", &format!("LIST \"\" {target}"), each)
+        .await?;
     match (found, create) {
         (true, _) => Ok(Some(format!("the folder {folder} exists"))),
         (false, true) if !change => Ok(Some(format!(
             "the folder {folder} does not exist; it is created when it is needed"
         ))),
         (false, true) => match connection
-            .run("CREATE", &format!("CREATE {}", folder_name(folder)), |_| {})
+            .run("CREATE", &format!("CREATE {target}"), |_| {})
             .await
         {
             Ok(()) => Ok(Some(format!("the folder {folder} was created"))),
@@ -159,8 +234,8 @@ pub(crate) async fn check_target(
 
 fn selectable(list: &imap_proto::MailboxListData<'_>) -> bool {
     !list.name_attributes.iter().any(|a| {
-        matches!(a, imap_proto::NameAttribute::NoSelect)
-            || matches!(a, imap_proto::NameAttribute::Extension(x) if x.eq_ignore_ascii_case("\\NonExistent"))
+        matches!(a, NameAttribute::NoSelect)
+            || matches!(a, NameAttribute::Extension(x) if x.eq_ignore_ascii_case("\\NonExistent"))
     })
 }
 
@@ -175,25 +250,26 @@ fn missing(folder: &str, refusal: Option<&Refusal>) -> String {
     }
 }
 
-/// Selects a folder for fetching; a folder whose mail can't be acknowledged is refused before anything is delivered from it.
+/// Selects a folder for fetching. In words why it can't be used: it is not there, or its mail could not be acknowledged, which is
+/// found out before anything is delivered from it.
 pub(crate) async fn select_for(
     connection: &mut Connection,
     name: &str,
     after: &After,
-) -> Result<super::listing::Selected, FetchError> {
+) -> Result<Result<Selected, String>, FetchError> {
     let selected = match select(connection, name, false).await {
         Ok(selected) => selected,
         Err(e) => {
             let refusal = e.refused()?;
-            return Err(FetchError::Blocked(format!(
-                "the folder {name} can't be opened: {refusal}"
+            return Ok(Err(format!(
+                "the folder {name} can't be opened: {refusal}. If it was renamed or deleted, change `folders`"
             )));
         }
     };
     if selected.read_only && *after != After::Keep {
-        return Err(FetchError::Blocked(format!(
+        return Ok(Err(format!(
             "the folder {name} is read-only for this user, so delivered mail can't be acknowledged; use `after: keep`, or ask for the right"
         )));
     }
-    Ok(selected)
+    Ok(Ok(selected))
 }

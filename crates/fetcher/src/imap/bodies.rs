@@ -5,14 +5,16 @@
 //! between two of them does not matter. Taking in overlaps the fetching all the same.
 
 mod came;
+mod oversize;
 mod pieces;
+mod taking;
+mod whole;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
 
-use futures_util::FutureExt as _;
 use imap_proto::MessageSection;
-use spool::{Headline, Incoming, Key, Spool, SpoolError, Taken, Unfetchable};
+use spool::{Key, Spool, SpoolError, Taken};
 use token_store::accounts::Mailbox;
 use tokio::sync::Notify;
 
@@ -21,9 +23,8 @@ use self::pieces::Partial;
 use super::connection::{Connection, Said, Sent};
 use super::folder::Folder;
 use super::listing::Listed;
-use super::names::uid_set;
+use super::session::Memory;
 use crate::error::FetchError;
-use crate::headline::headline;
 
 /// A message up to this size is fetched whole; a larger one in pieces of this size. One piece, or one whole message, and what is
 /// being taken in are all that is ever in memory.
@@ -32,14 +33,6 @@ pub(crate) const PIECE: u32 = 512 * 1024;
 const BATCH_BYTES: u64 = 4 * 1024 * 1024;
 /// Messages asked for by one command: keeps the line short (RFC 7162 section 4 recommends 8,192 bytes).
 const BATCH: usize = 256;
-/// A whole message may be so much larger than its RFC822.SIZE said (Exchange estimates it).
-const WHOLE_LITERAL: u64 = 2 * PIECE as u64;
-/// Headers kept of a message too large to fetch.
-const HEADER: u32 = 64 * 1024;
-/// Messages on their way into the spool at once; the writer commits them together.
-const TAKING: usize = 128;
-/// Bytes on their way into the spool at once.
-const TAKING_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Why fetching stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +47,15 @@ pub(crate) enum Stop {
 
 type Taking = Pin<Box<dyn Future<Output = Result<Taken, SpoolError>> + Send>>;
 
+/// What is known of the server and of earlier sessions.
+pub(crate) struct Source<'a> {
+    /// Whether RFC822.SIZE is near enough to fetch messages whole.
+    pub(crate) whole: bool,
+    /// Whether it has Gmail's own items (X-GM-EXT-1).
+    pub(crate) gmail: bool,
+    pub(crate) memory: &'a Memory,
+}
+
 /// Fetches what is pending in one folder.
 pub(crate) struct Intake<'a> {
     pub(crate) connection: &'a mut Connection,
@@ -63,8 +65,7 @@ pub(crate) struct Intake<'a> {
     /// Told of every message taken in.
     pub(crate) taken: &'a Notify,
     uidvalidity: u32,
-    /// Whether RFC822.SIZE is near enough to fetch messages whole.
-    whole: bool,
+    source: Source<'a>,
     taking: VecDeque<(u64, u32, Taking)>,
     taking_bytes: u64,
     /// Shorter than announced: to be asked whether they end there.
@@ -87,9 +88,9 @@ impl<'a> Intake<'a> {
         mailbox: &'a Mailbox,
         folder: &'a mut Folder,
         taken: &'a Notify,
-        whole: bool,
+        source: Source<'a>,
     ) -> Self {
-        let uidvalidity = folder.selected.map_or(0, |s| s.uidvalidity);
+        let uidvalidity = folder.uidvalidity();
         let (taking, doubtful) = (VecDeque::new(), Vec::new());
         Self {
             connection,
@@ -98,7 +99,7 @@ impl<'a> Intake<'a> {
             folder,
             taken,
             uidvalidity,
-            whole,
+            source,
             taking,
             taking_bytes: 0,
             doubtful,
@@ -121,6 +122,7 @@ impl<'a> Intake<'a> {
                 Some(Job::TooBig(listed)) => self.too_big(listed).await?,
             }
             self.resolve_doubts().await?;
+            self.source.memory.answered();
             if pause(self.count) {
                 break Stop::Paused;
             }
@@ -141,17 +143,24 @@ impl<'a> Intake<'a> {
     }
 
     fn is_whole(&self, listed: &Listed) -> bool {
-        self.whole
+        self.source.whole
             && listed
                 .size
                 .is_some_and(|s| s <= PIECE && u64::from(s) <= self.mailbox.max_size)
     }
 
-    fn front_is_whole(&self) -> bool {
-        self.folder
-            .pending
-            .front()
-            .is_some_and(|l| self.is_whole(l))
+    /// With how many others the next pending message may share a command; 0 if it can't share one.
+    fn front_shares(&self) -> usize {
+        match self.folder.pending.front() {
+            Some(listed) if !self.is_whole(listed) => 0,
+            Some(listed) if self.folder.alone.contains(&listed.uid) => 1,
+            Some(listed) => self
+                .source
+                .memory
+                .group(&self.folder.name, self.uidvalidity, listed.uid)
+                .map_or(0, |group| group.min(BATCH)),
+            None => 0,
+        }
     }
 
     /// Takes the next job off the pending list: a run of small messages, or one large one.
@@ -159,7 +168,9 @@ impl<'a> Intake<'a> {
         if room == 0 {
             return None;
         }
-        if !self.front_is_whole() {
+        self.pass_over_outcasts();
+        let mut most = self.front_shares().min(room);
+        if most == 0 {
             let listed = self.folder.pending.pop_front()?;
             let too_big = listed
                 .size
@@ -171,7 +182,7 @@ impl<'a> Intake<'a> {
             });
         }
         let (mut batch, mut bytes) = (Vec::new(), 0);
-        while self.front_is_whole() && batch.len() < room.min(BATCH) {
+        while batch.len() < most {
             let size = self
                 .folder
                 .pending
@@ -183,61 +194,41 @@ impl<'a> Intake<'a> {
             }
             bytes += size;
             batch.extend(self.folder.pending.pop_front());
+            most = most.min(self.front_shares());
         }
         Some(Job::Whole(batch))
     }
 
-    /// Fetches small messages whole. A UID without an answer has vanished meanwhile and is skipped.
-    async fn whole_messages(&mut self, mut batch: Vec<Listed>) -> Result<(), FetchError> {
-        self.connection.expect_literals_up_to(Some(WHOLE_LITERAL));
-        let uids: Vec<u32> = batch.iter().map(|l| l.uid).collect();
-        let line = format!("UID FETCH {} (UID BODY.PEEK[])", uid_set(&uids));
-        let sent = self.connection.send("UID FETCH", &line).await?;
-        loop {
-            let Came { uid, bytes, .. } = match self.next_body(&sent, None).await? {
-                Some(Some(body)) => body,
-                Some(None) => continue,
-                None => break,
-            };
-            let Ok(at) = batch.binary_search_by_key(&uid, |l| l.uid) else {
-                continue;
-            };
-            let listed = batch.remove(at);
-            self.whole_body(listed, &bytes).await?;
+    /// Puts off messages over which the connection broke again and again.
+    fn pass_over_outcasts(&mut self) {
+        while let Some(uid) = self.folder.pending.front().map(|l| l.uid)
+            && self
+                .source
+                .memory
+                .group(&self.folder.name, self.uidvalidity, uid)
+                .is_none()
+        {
+            self.folder.pending.pop_front();
+            self.put_off(uid, "the connection broke each time it was fetched");
         }
-        for gone in batch {
-            tracing::debug!(
-                mailbox = self.mailbox.name,
-                folder = self.folder.name,
-                uid = gone.uid,
-                "vanished before it was fetched"
-            );
-            self.folder.done(gone.uid);
-        }
-        Ok(())
     }
 
-    async fn whole_body(&mut self, listed: Listed, bytes: &[u8]) -> Result<(), FetchError> {
-        if bytes.is_empty() {
-            self.put_off(listed.uid, "its body is empty");
-            return Ok(());
+    /// The items that come beside a body.
+    fn items(&self) -> &'static str {
+        if self.source.gmail {
+            "UID X-GM-MSGID"
+        } else {
+            "UID"
         }
-        if bytes.len() as u64 > self.mailbox.max_size {
-            let headline = headline(bytes);
-            return self.hold(listed.uid, bytes.len() as u64, headline).await;
-        }
-        let mut body = self.spool.body();
-        body.write(bytes).await?;
-        let partial = Partial {
-            headline: headline(bytes),
-            body,
-            listed,
-        };
-        if partial.short() {
-            self.doubtful.push(partial);
-            return Ok(());
-        }
-        self.take(partial).await
+    }
+
+    /// Sends a command for these bodies, and remembers them until it is answered.
+    async fn ask(&mut self, uids: &[u32], line: &str) -> Result<Sent, FetchError> {
+        let uids = uids.iter().copied();
+        self.source
+            .memory
+            .asks(&self.folder.name, self.uidvalidity, uids);
+        self.connection.send("UID FETCH", line).await
     }
 
     /// The next response to a FETCH: None at its tagged OK, Some(None) if it brings no body.
@@ -259,80 +250,26 @@ impl<'a> Intake<'a> {
         }
     }
 
-    fn put_off(&mut self, uid: u32, why: &'static str) {
-        if self.folder.put_off(uid) {
-            tracing::warn!(
-                mailbox = self.mailbox.name,
-                folder = self.folder.name,
-                uid,
-                why,
-                "not taken in; looked at again later"
-            );
+    fn put_off(&mut self, uid: u32, why: &str) {
+        if self.folder.put_off(uid, why) {
+            self.tell_put_off(uid, why);
         }
     }
 
-    /// Hands a complete message to the spool and goes on; messages are taken in the order of these calls.
-    async fn take(&mut self, partial: Partial) -> Result<(), FetchError> {
-        let (uid, bytes) = (partial.listed.uid, partial.body.len());
-        // The mailbox still holds the message, and a torn body is recognised: no wait for the disk.
-        let body = partial.body.finish(false).await?;
-        tracing::debug!(
+    fn came_short(&mut self, uid: u32, why: &str) {
+        if self.folder.came_short(uid, why) {
+            self.tell_put_off(uid, why);
+        }
+    }
+
+    fn tell_put_off(&self, uid: u32, why: &str) {
+        tracing::warn!(
             mailbox = self.mailbox.name,
             folder = self.folder.name,
             uid,
-            sha256 = crate::hex(&body.sha256),
-            bytes,
-            "fetched"
+            why,
+            "not taken in; looked at again later"
         );
-        let incoming = Incoming {
-            key: self.key(uid),
-            headline: partial.headline,
-            body,
-        };
-        let spool = self.spool.clone();
-        let mut taking: Taking = Box::pin(async move { spool.take_in(incoming).await });
-        // The first poll queues it with the writer: this is what keeps the order.
-        match taking.as_mut().now_or_never() {
-            Some(taken) => self.took(uid, taken?),
-            None => {
-                self.taking_bytes += bytes;
-                self.taking.push_back((bytes, uid, taking));
-            }
-        }
-        self.drain(TAKING).await
-    }
-
-    /// Waits until at most `left` messages are on their way, and collects those that are through.
-    async fn drain(&mut self, left: usize) -> Result<(), FetchError> {
-        while let Some((bytes, uid, mut taking)) = self.taking.pop_front() {
-            let full = self.taking.len() >= left || self.taking_bytes > TAKING_BYTES;
-            let taken = if full {
-                taking.await
-            } else if let Some(taken) = taking.as_mut().now_or_never() {
-                taken
-            } else {
-                self.taking.push_front((bytes, uid, taking));
-                return Ok(());
-            };
-            self.taking_bytes -= bytes;
-            self.took(uid, taken?);
-        }
-        Ok(())
-    }
-
-    fn took(&mut self, uid: u32, taken: Taken) {
-        self.folder.done(uid);
-        self.count += 1;
-        if let Taken::New(message) = taken {
-            tracing::debug!(
-                mailbox = self.mailbox.name,
-                folder = self.folder.name,
-                uid,
-                queue_id = message.0,
-                "taken in"
-            );
-            self.taken.notify_one();
-        }
     }
 
     fn key(&self, uid: u32) -> Key {
@@ -342,51 +279,5 @@ impl<'a> Intake<'a> {
             uidvalidity: self.uidvalidity,
             uid,
         }
-    }
-
-    /// Fetches only the headers of a message over the limit, and holds it.
-    async fn too_big(&mut self, listed: Listed) -> Result<(), FetchError> {
-        let uid = listed.uid;
-        self.connection
-            .expect_literals_up_to(Some(u64::from(HEADER)));
-        let line = format!("UID FETCH {uid} (UID BODY.PEEK[HEADER]<0.{HEADER}>)");
-        let sent = self.connection.send("UID FETCH", &line).await?;
-        let mut found = None;
-        while let Some(body) = self.next_body(&sent, Some(&MessageSection::Header)).await? {
-            if let Some(body) = body.filter(|b| b.uid == uid) {
-                found = Some(headline(&body.bytes));
-            }
-        }
-        match found {
-            Some(headline) => {
-                self.hold(uid, listed.size.map_or(0, u64::from), headline)
-                    .await
-            }
-            None => Ok(()),
-        }
-    }
-
-    async fn hold(&mut self, uid: u32, size: u64, headline: Headline) -> Result<(), FetchError> {
-        let why = format!(
-            "larger than this mailbox's max_size of {} bytes; it stays in the mailbox",
-            self.mailbox.max_size
-        );
-        tracing::warn!(
-            mailbox = self.mailbox.name,
-            folder = self.folder.name,
-            uid,
-            size,
-            "held: {why}"
-        );
-        self.spool
-            .hold_unfetched(Unfetchable {
-                key: self.key(uid),
-                headline,
-                size,
-                why,
-            })
-            .await?;
-        self.folder.done(uid);
-        Ok(())
     }
 }

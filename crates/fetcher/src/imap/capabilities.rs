@@ -18,6 +18,16 @@ impl Capabilities {
         self.0.iter().filter_map(|c| c.strip_prefix("AUTH="))
     }
 
+    /// Whether it speaks only IMAP4rev2 (RFC 9051), where folder names are UTF-8 (section 5.1).
+    pub(super) fn rev2_only(&self) -> bool {
+        self.has("IMAP4REV2") && !self.has("IMAP4REV1")
+    }
+
+    /// Whether UTF-8 can be agreed on (RFC 9755): without it a server may show a message with UTF-8 headers in another form than it has.
+    pub(super) fn offers_utf8(&self) -> bool {
+        self.has("ENABLE") && (self.has("UTF8=ACCEPT") || self.has("UTF8=ONLY"))
+    }
+
     /// All of them, sorted, for people.
     pub(crate) fn words(&self) -> String {
         let mut words: Vec<&str> = self.0.iter().map(String::as_str).collect();
@@ -27,28 +37,41 @@ impl Capabilities {
 
     /// From an untagged CAPABILITY, or the response code of a greeting or a tagged OK.
     pub(super) fn from_response(response: &Response<'_>) -> Option<Self> {
-        let list = match response {
-            Response::Capabilities(list) => list,
-            Response::Data { outcome, .. } | Response::Done { outcome, .. } => {
-                match &outcome.code {
-                    Some(ResponseCode::Capabilities(list)) => list,
-                    _ => return None,
-                }
-            }
-            _ => return None,
+        let (Response::Data { outcome, .. } | Response::Done { outcome, .. }) = response else {
+            return None;
         };
-        let word = |c: &Capability<'_>| match c {
-            Capability::Imap4rev1 => "IMAP4REV1".to_owned(),
-            Capability::Auth(name) => format!("AUTH={}", name.to_ascii_uppercase()),
-            Capability::Atom(name) => name.to_ascii_uppercase(),
+        if let Some(ResponseCode::Capabilities(list)) = &outcome.code {
+            let word = |c: &Capability<'_>| match c {
+                Capability::Imap4rev1 => "IMAP4REV1".to_owned(),
+                Capability::Auth(name) => format!("AUTH={}", name.to_ascii_uppercase()),
+                Capability::Atom(name) => name.to_ascii_uppercase(),
+            };
+            return Some(Self(list.iter().map(word).collect()));
+        }
+        // The parser knows no code without IMAP4rev1 in it and hands it on as text; the untagged line is as the guard mended it.
+        let text = outcome.information.as_deref()?;
+        let words = match text.strip_prefix("[CAPABILITY ") {
+            Some(code) => code.split_once(']')?.0,
+            None => text.strip_prefix(super::guard::MENDED_CAPABILITY)?,
         };
-        Some(Self(list.iter().map(word).collect()))
+        Some(
+            words
+                .split_ascii_whitespace()
+                .map(str::to_ascii_uppercase)
+                .collect(),
+        )
+    }
+}
+
+impl FromIterator<String> for Capabilities {
+    fn from_iter<I: IntoIterator<Item = String>>(words: I) -> Self {
+        Self(words.into_iter().collect())
     }
 }
 
 #[cfg(test)]
 impl<'a> FromIterator<&'a str> for Capabilities {
     fn from_iter<I: IntoIterator<Item = &'a str>>(words: I) -> Self {
-        Self(words.into_iter().map(str::to_owned).collect())
+        words.into_iter().map(str::to_owned).collect()
     }
 }

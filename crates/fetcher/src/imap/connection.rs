@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use wire::dial::Stream;
 
 use super::guard::{Guard, SMALL_LITERAL, Trap};
+use super::names::folder;
 use super::reading::{meaning, printable, refusal};
 use crate::error::{FetchError, Refusal, Status};
 
@@ -48,6 +49,10 @@ pub(crate) struct Connection {
     news: bool,
     /// What a BYE belongs to: it is the expected answer to LOGOUT.
     leaving: bool,
+    /// Whether folder names are UTF-8 here.
+    pub(crate) utf8: bool,
+    /// The last alert, until somebody shows it (RFC 9051 section 7.1: it must be).
+    pub(crate) alert: Option<String>,
 }
 
 impl Connection {
@@ -62,7 +67,14 @@ impl Connection {
             exists: 0,
             news: false,
             leaving: false,
+            utf8: false,
+            alert: None,
         }
+    }
+
+    /// A folder's name as this server takes it.
+    pub(crate) fn folder(&self, name: &str) -> String {
+        folder(name, self.utf8)
     }
 
     /// The stream for STARTTLS. Bytes that came before TLS began are an injection attempt (RFC 9051 section 6.2.1).
@@ -240,11 +252,9 @@ impl Connection {
             Response::Data { outcome, .. }
                 if outcome.code == Some(imap_proto::ResponseCode::Alert) =>
             {
-                // RFC 9051 section 7.1: an alert must be shown.
-                tracing::warn!(
-                    alert = printable(outcome.information.as_deref().unwrap_or_default()),
-                    "the server says"
-                );
+                let text = printable(outcome.information.as_deref().unwrap_or_default());
+                tracing::warn!(alert = text, "the server says");
+                self.alert = Some(text);
             }
             Response::MailboxData(MailboxDatum::Exists(n)) => {
                 self.news |= *n > self.exists;

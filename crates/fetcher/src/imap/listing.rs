@@ -1,9 +1,8 @@
 //! What is in a folder: SELECT, and lists of UID, flags and size in windows of UIDs.
 
-use imap_proto::{AttributeValue, Response, ResponseCode};
+use imap_proto::{AttributeValue, MailboxDatum, Response, ResponseCode, StatusAttribute};
 
 use super::connection::Connection;
-use super::names::folder as folder_name;
 use crate::error::FetchError;
 
 /// Up to so many messages are listed by one command (some 300 KB of answer); a larger folder in windows.
@@ -42,7 +41,11 @@ pub(crate) async fn select(
         }
     };
     connection
-        .run(command, &format!("{command} {}", folder_name(name)), each)
+        .run(
+            command,
+            &format!("{command} {}", connection.folder(name)),
+            each,
+        )
         .await?;
     connection.heard();
     let Some(uidvalidity) = uidvalidity else {
@@ -55,6 +58,46 @@ pub(crate) async fn select(
         uidnext,
         read_only,
     })
+}
+
+/// What STATUS tells of a folder that is not selected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) uidvalidity: u32,
+    pub(crate) uidnext: u32,
+}
+
+/// Asks for the two numbers that change when mail comes: cheaper than a SELECT and a listing. (HIGHESTMODSEQ of CONDSTORE changes
+/// with every flag that somebody sets, so that it would make more work, not less.) None where the server can't tell.
+pub(crate) async fn status(
+    connection: &mut Connection,
+    name: &str,
+) -> Result<Option<Status>, FetchError> {
+    let (mut uidvalidity, mut uidnext) = (None, None);
+    let each = |response: &Response<'_>| {
+        let Response::MailboxData(MailboxDatum::Status { status, .. }) = response else {
+            return;
+        };
+        for attribute in status {
+            match attribute {
+                StatusAttribute::UidValidity(n) => uidvalidity = Some(*n),
+                StatusAttribute::UidNext(n) => uidnext = Some(*n),
+                _ => {}
+            }
+        }
+    };
+    let line = format!("STATUS {} (UIDNEXT UIDVALIDITY)", connection.folder(name));
+    if let Err(e) = connection.run("STATUS", &line, each).await {
+        // What is wrong with the folder is said by the SELECT that follows.
+        e.refused()?;
+        return Ok(None);
+    }
+    Ok(uidvalidity
+        .zip(uidnext)
+        .map(|(uidvalidity, uidnext)| Status {
+            uidvalidity,
+            uidnext,
+        }))
 }
 
 /// A message as listed.

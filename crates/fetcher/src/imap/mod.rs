@@ -13,10 +13,10 @@ pub(crate) mod session;
 mod sign_in;
 mod watch;
 
-pub(crate) use acknowledge::check_target;
+pub(crate) use acknowledge::{check_target, find_trash};
 pub(crate) use connection::Connection;
 pub(crate) use listing::{Listed, Window, list, select};
-pub(crate) use sign_in::{PATIENCE, connect, sign_in};
+pub(crate) use sign_in::{PATIENCE, connect, introduce, sign_in};
 
 #[cfg(test)]
 mod tests;

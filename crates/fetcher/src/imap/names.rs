@@ -31,19 +31,34 @@ pub(crate) fn uid_set(uids: &[u32]) -> String {
 
 /// A quoted string, or None if the text can't be one (control characters, or beyond ASCII).
 pub(crate) fn quoted(text: &str) -> Option<String> {
-    if text.bytes().any(|b| !(0x20..0x7f).contains(&b)) {
-        return None;
-    }
-    Some(format!(
-        "\"{}\"",
-        text.replace('\\', "\\\\").replace('"', "\\\"")
-    ))
+    let plain = text.bytes().all(|b| (0x20..0x7f).contains(&b));
+    plain.then(|| between_quotes(text))
 }
 
-/// A folder's name as it is sent: modified UTF-7, quoted.
-pub(crate) fn folder(name: &str) -> String {
-    let encoded = utf7(name);
-    quoted(&encoded).unwrap_or(encoded)
+fn between_quotes(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// A folder's name as it is sent, quoted: in UTF-8 where that was agreed on (RFC 9755), else in modified UTF-7.
+pub(crate) fn folder(name: &str, utf8: bool) -> String {
+    if utf8 && !name.chars().any(char::is_control) {
+        return between_quotes(name);
+    }
+    // All of it is printable ASCII.
+    between_quotes(&utf7(name))
+}
+
+/// A folder's name as a LIST brought it, ready to be sent back: quotes and backslashes come escaped, unless it was a literal.
+pub(crate) fn told(name: &str) -> String {
+    let mut plain = String::with_capacity(name.len());
+    let mut chars = name.chars().peekable();
+    while let Some(c) = chars.next() {
+        match chars.peek() {
+            Some('"' | '\\') if c == '\\' => plain.extend(chars.next()),
+            _ => plain.push(c),
+        }
+    }
+    between_quotes(&plain)
 }
 
 /// Modified UTF-7; all of the result is printable ASCII.
@@ -105,6 +120,7 @@ mod tests {
 
     #[test]
     fn folder_names_are_sent_in_modified_utf7() {
+        let folder = |name| folder(name, false);
         assert_eq!(folder("INBOX"), r#""INBOX""#);
         assert_eq!(folder("Entwürfe & mehr"), r#""Entw&APw-rfe &- mehr""#);
         assert_eq!(
@@ -112,6 +128,24 @@ mod tests {
             r#""~peter/mail/&U,BTFw-/&ZeVnLIqe-""#
         );
         assert_eq!(folder("a\r\nb"), r#""a&AA0ACg-b""#);
+    }
+
+    #[test]
+    fn folder_names_are_sent_in_utf8_where_that_was_agreed_on_and_can_still_inject_nothing() {
+        let folder = |name| folder(name, true);
+        assert_eq!(folder("Entwürfe & mehr"), r#""Entwürfe & mehr""#);
+        assert_eq!(folder(r#"a "b" \ c"#), r#""a \"b\" \\ c""#);
+        assert_eq!(folder("a\r\nA2 LOGOUT"), r#""a&AA0ACg-A2 LOGOUT""#);
+    }
+
+    #[test]
+    fn a_name_that_a_server_told_goes_back_as_it_came() {
+        assert_eq!(
+            told("[Gmail]/&BBoEPgRABDcEOAQ9BDA-"),
+            r#""[Gmail]/&BBoEPgRABDcEOAQ9BDA-""#
+        );
+        assert_eq!(told(r#"a \"b\" \\ c"#), r#""a \"b\" \\ c""#);
+        assert_eq!(told(r#"a "b" c"#), r#""a \"b\" c""#);
     }
 
     #[test]

@@ -7,14 +7,23 @@ use imap_proto::{Outcome, ResponseCode};
 use crate::error::{FetchError, Refusal, Status};
 
 /// Response codes that ask for patience (RFC 5530, and what Yahoo, Outlook.com and Gmail send).
-const PATIENCE: [&str; 7] = [
+const PATIENCE: [&str; 6] = [
     "UNAVAILABLE",
     "INUSE",
     "IN-USE",
     "LIMIT",
-    "OVERQUOTA",
     "THROTTLED",
     "SERVERBUG",
+];
+
+/// Sentences that ask for patience, of servers that have no code for it (Microsoft, Gmail, Dovecot, Cyrus); in lower case.
+const PATIENT_WORDS: [&str; 5] = [
+    // Microsoft: throttling, a wrong mailbox name, a missing permission or IMAP switched off; never "bad credentials".
+    "authenticated but not connected",
+    "request is throttled",
+    "too many simultaneous connections",
+    "too many connections",
+    "maximum number of connections",
 ];
 
 /// Longest text of a server that is kept.
@@ -65,24 +74,55 @@ pub(crate) fn printable(text: &str) -> String {
 
 /// What the caller does about a refusal. Providers have no code for some of these, only a sentence; all of them are read here.
 pub(crate) fn meaning(refusal: Refusal) -> FetchError {
+    let why = || refusal.to_string();
     let text = refusal.text.to_ascii_lowercase();
     if text.contains("accesstokenexpired") {
-        return FetchError::TokenExpired(refusal.to_string());
-    }
-    let after = suggested(&text);
-    let patience = after.is_some()
-        || refusal.code.as_deref().is_some_and(|c| PATIENCE.contains(&c))
-        // Microsoft: throttling, a wrong mailbox name, a missing permission or IMAP switched off; never "bad credentials".
-        || text.contains("authenticated but not connected")
-        || text.contains("request is throttled")
-        || text.contains("too many simultaneous connections");
-    if patience {
-        return FetchError::Patience {
-            why: refusal.to_string(),
-            after,
+        return FetchError::TokenExpired {
+            why: why(),
+            token: None,
         };
     }
+    let after = suggested(&text);
+    let code = refusal.code.as_deref().unwrap_or_default();
+    // One message that the server can't give, or one mailbox that is full, is not the account's trouble.
+    let of_one_message = code == "SERVERBUG" && refusal.command == "UID FETCH";
+    let mailbox_full = ["UID COPY", "UID MOVE", "CREATE"].contains(&refusal.command);
+    if code == "OVERQUOTA" && !mailbox_full && after.is_none() {
+        return FetchError::Quota(why());
+    }
+    let patience = after.is_some()
+        || (PATIENCE.contains(&code) && !of_one_message)
+        || PATIENT_WORDS.iter().any(|words| text.contains(words));
+    if patience {
+        return FetchError::Patience { why: why(), after };
+    }
     FetchError::Refused(refusal)
+}
+
+/// What a refused sign-in means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// The credential: another one is needed.
+    Credential,
+    /// The account, or its rights: a person must change something at the provider.
+    Account,
+    /// Neither: the command was not understood.
+    Nobody,
+}
+
+/// Whom a refused AUTHENTICATE or LOGIN blames (RFC 5530 section 3). `challenged`: an error challenge came, which speaks of the token.
+pub(crate) fn blame(refusal: &Refusal, challenged: bool) -> Blame {
+    match refusal.code.as_deref() {
+        Some("AUTHENTICATIONFAILED" | "EXPIRED") => Blame::Credential,
+        Some("AUTHORIZATIONFAILED" | "CONTACTADMIN" | "PRIVACYREQUIRED" | "NOPERM") => {
+            Blame::Account
+        }
+        _ if challenged => Blame::Credential,
+        // Gmail: IMAP is switched off, or a web sign-in is needed. The words say what to do.
+        Some("ALERT") => Blame::Account,
+        _ if refusal.status == Status::Bad => Blame::Nobody,
+        _ => Blame::Credential,
+    }
 }
 
 /// `Suggested Backoff Time: N milliseconds`, in lower case.
@@ -101,7 +141,7 @@ fn suggested(text: &str) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn read(line: &[u8]) -> FetchError {
+    fn read(line: &[u8], command: &'static str) -> FetchError {
         let (_, response) = imap_proto::Response::parse(line).unwrap();
         let (status, outcome) = match &response {
             imap_proto::Response::Done {
@@ -115,49 +155,121 @@ mod tests {
             imap_proto::Status::Bad => Status::Bad,
             _ => Status::Bye,
         };
-        meaning(refusal("SELECT", status, outcome))
+        meaning(refusal(command, status, outcome))
     }
 
+    /// What follows, in one word.
+    fn follows(line: &[u8], command: &'static str) -> &'static str {
+        match read(line, command) {
+            FetchError::Patience { after: Some(_), .. } => "as long as told",
+            FetchError::Patience { after: None, .. } => "back off",
+            FetchError::Quota(_) => "back off for hours",
+            FetchError::TokenExpired { .. } => "a fresh token",
+            FetchError::Refused(refusal) if ["AUTHENTICATE", "LOGIN"].contains(&command) => {
+                match blame(&refusal, false) {
+                    Blame::Credential => "reject the credential",
+                    Blame::Account => "tell the administrator",
+                    Blame::Nobody => "try again",
+                }
+            }
+            FetchError::Refused(_) => "tell the administrator",
+            other => panic!("{other:?}"),
+        }
+    }
+
+    const COMMANDS: [&str; 9] = [
+        "AUTHENTICATE",
+        "UID FETCH",
+        "SELECT",
+        "IDLE",
+        "UID MOVE",
+        "CREATE",
+        "LOGIN",
+        "the connection",
+        "UID STORE",
+    ];
+    /// What was asked | what the server said | what follows.
+    const TABLE: &str = "\
+AUTHENTICATE | A1 NO [UNAVAILABLE] backend down | back off
+UID FETCH | A1 NO [UNAVAILABLE] backend down | back off
+UID FETCH | * BYE [UNAVAILABLE] shutting down | back off
+SELECT | A1 NO [INUSE] Mailbox in use | back off
+SELECT | A1 NO [LIMIT] Rate limit hit | back off
+SELECT | A1 NO [SERVERBUG] Internal error occurred | back off
+UID FETCH | A1 NO [SERVERBUG] Internal error occurred | tell the administrator
+UID FETCH | A1 NO [OVERQUOTA] Account exceeded command or bandwidth limits. (Failure) | back off for hours
+IDLE | * BYE [OVERQUOTA] Account exceeded command or bandwidth limits. | back off for hours
+UID MOVE | A1 NO [OVERQUOTA] The mailbox is full | tell the administrator
+CREATE | A1 NO [OVERQUOTA] The mailbox is full | tell the administrator
+AUTHENTICATE | A1 NO [AUTHENTICATIONFAILED] Invalid credentials (Failure) | reject the credential
+LOGIN | A1 NO [AUTHENTICATIONFAILED] Authentication failed. | reject the credential
+LOGIN | A1 NO [EXPIRED] That password has expired | reject the credential
+AUTHENTICATE | A1 NO [EXPIRED] The token has expired | reject the credential
+AUTHENTICATE | A1 NO AUTHENTICATE failed. | reject the credential
+AUTHENTICATE | A1 NO [AUTHORIZATIONFAILED] No such authorization-ID | tell the administrator
+AUTHENTICATE | A1 NO [CONTACTADMIN] The account is locked | tell the administrator
+LOGIN | A1 NO [PRIVACYREQUIRED] Use TLS | tell the administrator
+AUTHENTICATE | A1 NO [ALERT] Your account is not enabled for IMAP use. (Failure) | tell the administrator
+AUTHENTICATE | A1 NO [ALERT] Too many simultaneous connections. (Failure) | back off
+the connection | * BYE Too many connections from your address | back off
+the connection | * BYE Maximum number of connections from user+IP exceeded (mail_max_userip_connections=10) | back off
+AUTHENTICATE | A1 BAD User is authenticated but not connected. | back off
+SELECT | A1 BAD User is authenticated but not connected. | back off
+UID FETCH | A1 BAD Request is throttled. Suggested Backoff Time: 92415 milliseconds | as long as told
+IDLE | * BYE Request is throttled. Suggested Backoff Time: 92415 milliseconds | as long as told
+AUTHENTICATE | A1 BAD Command Argument Error. 12 | try again
+IDLE | * BYE Session invalidated - AccessTokenExpired | a fresh token
+UID STORE | A1 NO [NOPERM] no right | tell the administrator
+SELECT | A1 NO [NONEXISTENT] no such folder | tell the administrator";
+
     #[test]
-    fn codes_and_sentences_that_ask_for_patience_are_no_refusal() {
-        for line in [
-            &b"A1 NO [UNAVAILABLE] backend down\r\n"[..],
-            b"A1 NO [INUSE] Mailbox in use\r\n",
-            b"A1 NO [LIMIT] Rate limit hit\r\n",
-            b"A1 NO [OVERQUOTA] Account exceeded command or bandwidth limits\r\n",
-            b"A1 BAD User is authenticated but not connected.\r\n",
-            b"A1 NO [ALERT] Too many simultaneous connections. (Failure)\r\n",
-        ] {
-            assert!(
-                matches!(read(line), FetchError::Patience { after: None, .. }),
-                "{}",
-                String::from_utf8_lossy(line)
-            );
+    fn response_codes_and_the_sentences_of_providers_decide_what_follows() {
+        for row in TABLE.lines() {
+            let columns: Vec<&str> = row.split(" | ").collect();
+            let [command, line, then] = columns[..] else {
+                panic!("{row}")
+            };
+            let command = COMMANDS.into_iter().find(|known| *known == command);
+            let got = follows(format!("{line}\r\n").as_bytes(), command.unwrap());
+            assert_eq!(got, then, "{row}");
         }
     }
 
     #[test]
+    fn an_error_challenge_speaks_of_the_token_whatever_the_code_but_not_of_a_missing_right() {
+        let refusal = |line: &str| match read(line.as_bytes(), "AUTHENTICATE") {
+            FetchError::Refused(refusal) => refusal,
+            other => panic!("{other:?}"),
+        };
+        let challenged = |line| blame(&refusal(line), true);
+        assert_eq!(
+            challenged("A1 NO [ALERT] Invalid credentials\r\n"),
+            Blame::Credential
+        );
+        assert_eq!(challenged("A1 BAD cancelled\r\n"), Blame::Credential);
+        assert_eq!(
+            challenged("A1 NO [AUTHORIZATIONFAILED] no\r\n"),
+            Blame::Account
+        );
+    }
+
+    #[test]
     fn a_suggested_time_is_kept() {
-        let told =
-            read(b"A1 BAD Request is throttled. Suggested Backoff Time: 92415 milliseconds\r\n");
+        let told = read(
+            b"A1 BAD Request is throttled. Suggested Backoff Time: 92415 milliseconds\r\n",
+            "SELECT",
+        );
         assert!(
             matches!(told, FetchError::Patience { after: Some(d), .. } if d == Duration::from_millis(92_415))
         );
     }
 
     #[test]
-    fn an_expired_access_token_is_told_apart() {
-        assert!(matches!(
-            read(b"* BYE Session invalidated - AccessTokenExpired\r\n"),
-            FetchError::TokenExpired(_)
-        ));
-    }
-
-    #[test]
     fn other_refusals_keep_code_and_words() {
-        let FetchError::Refused(refusal) =
-            read(b"A1 NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)\r\n")
-        else {
+        let FetchError::Refused(refusal) = read(
+            b"A1 NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)\r\n",
+            "SELECT",
+        ) else {
             panic!()
         };
         assert_eq!(refusal.code.as_deref(), Some("AUTHENTICATIONFAILED"));
@@ -165,7 +277,8 @@ mod tests {
             refusal.to_string(),
             "the server answered SELECT with NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)"
         );
-        let FetchError::Refused(refusal) = read(b"A1 NO [TRYCREATE] no such folder\r\n") else {
+        let FetchError::Refused(refusal) = read(b"A1 NO [TRYCREATE] no such folder\r\n", "SELECT")
+        else {
             panic!()
         };
         assert_eq!(

@@ -1,26 +1,27 @@
 //! One signed-in session of a mailbox: list what is new, fetch it, acknowledge what is delivered, wait, and again.
 
 mod acknowledging;
+mod fetching;
+mod memory;
 mod news;
+mod waiting;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use token_store::TokenError;
-use token_store::accounts::{Mailbox, Watch};
+use token_store::accounts::Mailbox;
+use token_store::{AccessToken, Credential, TokenError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::acknowledge::{BATCH, check_target, select_for};
-use super::bodies::{Intake, Stop};
+pub(crate) use self::memory::Memory;
+use super::acknowledge::{Deed, check_target, deed, select_for};
 use super::capabilities::Capabilities;
 use super::connection::Connection;
 use super::folder::Folder;
-use super::sign_in::{PATIENCE, connect, sign_in};
-use super::watch::{Woken, idle, longest_idle, pause};
+use super::sign_in::{PATIENCE, connect, introduce, sign_in};
 use crate::Parts;
 use crate::error::FetchError;
 use crate::show::Show;
@@ -48,17 +49,6 @@ pub(crate) struct Signals {
     pub(crate) taken: Notify,
     /// A message was delivered: acknowledge it.
     pub(crate) delivered: Notify,
-}
-
-/// What a mailbox's sessions leave to the next one.
-#[derive(Debug, Default)]
-pub(crate) struct Memory {
-    /// A session got as far as a listing: the backoff starts anew.
-    pub(crate) worked: AtomicBool,
-    /// A literal was far larger than its RFC822.SIZE: messages are fetched in pieces only.
-    pub(crate) in_pieces: AtomicBool,
-    /// By folder and UIDVALIDITY: what was acknowledged by a flag alone, and is to be expunged once that harms nobody.
-    flagged: Mutex<BTreeMap<(String, u32), BTreeSet<u32>>>,
 }
 
 /// Why a session ended well.
@@ -90,6 +80,21 @@ pub(crate) struct Context {
 
 /// Signs in and works until shutdown, an error, or a long pause between polls.
 pub(crate) async fn run(context: Context) -> Result<End, FetchError> {
+    let mut used = None;
+    match begin_and_work(context, &mut used).await {
+        Err(FetchError::TokenExpired { why, token: None }) => Err(FetchError::TokenExpired {
+            why,
+            token: used.map(Box::new),
+        }),
+        ended => ended,
+    }
+}
+
+/// `used` is the token that was presented.
+async fn begin_and_work(
+    context: Context,
+    used: &mut Option<AccessToken>,
+) -> Result<End, FetchError> {
     let mailbox = context.mailbox.clone();
     let signed_in = async {
         let credential = context
@@ -98,12 +103,17 @@ pub(crate) async fn run(context: Context) -> Result<End, FetchError> {
             .credential(&mailbox.auth, &mailbox.user)
             .await
             .map_err(no_token)?;
+        if let Credential::Bearer(token) = &credential {
+            *used = Some(token.clone());
+        }
         let (mut connection, offered) = connect(&mailbox, PATIENCE).await?;
         let capabilities = sign_in(&mut connection, &offered, &mailbox, &credential).await?;
+        introduce(&mut connection, &capabilities).await?;
         check_target(&mut connection, &mailbox.folders, &mailbox.after, true).await?;
-        Ok::<_, FetchError>((connection, capabilities))
+        let deed = deed(&mut connection, &capabilities, &mailbox).await?;
+        Ok::<_, FetchError>((connection, capabilities, deed))
     };
-    let (connection, capabilities) = tokio::select! {
+    let (connection, capabilities, deed) = tokio::select! {
         done = signed_in => done?,
         () = context.stops.shutdown.cancelled() => return Ok(End::Shutdown),
     };
@@ -116,6 +126,7 @@ pub(crate) async fn run(context: Context) -> Result<End, FetchError> {
         context,
         connection,
         capabilities,
+        deed,
         folders,
         current: None,
         refused_at: None,
@@ -143,6 +154,8 @@ struct Session {
     context: Context,
     connection: Connection,
     capabilities: Capabilities,
+    /// How delivered mail is acknowledged here.
+    deed: Deed,
     folders: Vec<Folder>,
     /// The folder that is selected.
     current: Option<usize>,
@@ -158,6 +171,7 @@ impl Session {
             for at in 0..self.folders.len() {
                 self.fetch_new(at).await?;
             }
+            self.show_folders()?;
             self.context.memory.worked.store(true, Ordering::Relaxed);
             if let Some(end) = self.wait().await? {
                 return Ok(end);
@@ -178,212 +192,55 @@ impl Session {
         self.context.stops.shutdown.is_cancelled()
     }
 
-    async fn open(&mut self, at: usize) -> Result<(), FetchError> {
-        if self.current != Some(at) {
-            self.current = None;
-            let selected = select_for(
-                &mut self.connection,
-                &self.folders[at].name,
-                &self.context.mailbox.after,
-            )
-            .await?;
-            self.folders[at].select(selected);
-            self.current = Some(at);
+    /// Selects a folder; false if it can't be used now, which is shown and stops no other folder.
+    async fn open(&mut self, at: usize) -> Result<bool, FetchError> {
+        if self.current == Some(at) {
+            return Ok(true);
         }
+        self.current = None;
+        let Context { mailbox, parts, .. } = &self.context;
+        let folder = &mut self.folders[at];
+        let name = folder.name.clone();
+        match select_for(&mut self.connection, &name, &mailbox.after).await? {
+            Err(why) => {
+                if folder.shut.as_ref() != Some(&why) {
+                    tracing::warn!(mailbox = mailbox.name, folder = name, "{why}");
+                }
+                folder.shut = Some(why);
+                Ok(false)
+            }
+            Ok(selected) => {
+                folder.select(selected);
+                folder.recognise =
+                    parts
+                        .spool
+                        .left_out_elsewhere(&mailbox.name, &name, selected.uidvalidity)?;
+                self.current = Some(at);
+                Ok(true)
+            }
+        }
+    }
+
+    /// The folder in which the session waits: the first that can be used.
+    fn home(&self) -> Option<usize> {
+        self.folders.iter().position(|folder| folder.shut.is_none())
+    }
+
+    /// Shows the folders that can't be used; without any other one, a person is asked.
+    fn show_folders(&mut self) -> Result<(), FetchError> {
+        let troubles: Vec<String> = self.folders.iter().filter_map(Folder::trouble).collect();
+        let troubles = (!troubles.is_empty()).then(|| troubles.join("; "));
+        if self.home().is_none() {
+            return Err(FetchError::Blocked(troubles.unwrap_or_default()));
+        }
+        self.context.show.folders(troubles);
+        self.show_alert();
         Ok(())
     }
 
-    /// Lists and fetches everything new in one folder, acknowledging in between.
-    async fn fetch_new(&mut self, at: usize) -> Result<(), FetchError> {
-        self.open(at).await?;
-        self.look_again(at).await?;
-        self.start_from(at).await?;
-        self.folders[at].more = true;
-        let mut fetched = 0;
-        while !self.stopping() {
-            if self.folders[at].pending.is_empty() {
-                if !self.folders[at].more {
-                    break;
-                }
-                self.list_window(at).await?;
-                continue;
-            }
-            let pending = self.folders[at].pending.len();
-            self.context.show.session(format!(
-                "fetching {} of {} from {}",
-                fetched,
-                fetched + pending,
-                self.folders[at].name
-            ));
-            let (stop, taken) = self.fetch_some(at).await?;
-            fetched += taken;
-            self.acknowledge(at, WORTH).await?;
-            if stop == Stop::Full {
-                self.wait_for_room(at).await?;
-            }
-        }
-        self.forget_stale(at).await?;
-        self.acknowledge(at, 1).await
-    }
-
-    async fn fetch_some(&mut self, at: usize) -> Result<(Stop, usize), FetchError> {
-        let Context {
-            mailbox,
-            parts,
-            signals,
-            memory,
-            stops,
-            ..
-        } = &self.context;
-        let whole = !memory.in_pieces.load(Ordering::Relaxed);
-        let mut intake = Intake::new(
-            &mut self.connection,
-            &parts.spool,
-            mailbox,
-            &mut self.folders[at],
-            &signals.taken,
-            whole,
-        );
-        // A pause now and then lets acknowledgements go between two fetches.
-        intake
-            .run(|taken| stops.shutdown.is_cancelled() || taken >= BATCH)
-            .await
-    }
-
-    /// The mailbox is the queue: nothing is fetched until deliveries have made room.
-    async fn wait_for_room(&mut self, at: usize) -> Result<(), FetchError> {
-        let cap = self.context.mailbox.max_undelivered.max(1);
-        let enough = cap - (cap / 4).max(1);
-        loop {
-            let undelivered = self
-                .context
-                .parts
-                .spool
-                .undelivered(&self.context.mailbox.name)?;
-            if undelivered <= enough || self.stopping() {
-                return Ok(());
-            }
-            self.context.show.session(format!("{undelivered} messages wait to be delivered; the others stay in the mailbox until then"));
-            let Context { signals, stops, .. } = &self.context;
-            tokio::select! {
-                () = signals.delivered.notified() => {
-                    // Deliveries come in runs: the spool is asked now and then, not after each.
-                    tokio::time::sleep(BREATH).await;
-                    self.acknowledge(at, WORTH).await?;
-                }
-                () = stops.shutdown.cancelled() => {}
-                // Also keeps the connection from being closed as idle.
-                () = tokio::time::sleep(REPEAT) => self.connection.run("NOOP", "NOOP", |_| {}).await?,
-            }
-        }
-    }
-
-    /// Waits until there is a reason to look again; acknowledges meanwhile. Some: the session is over.
-    async fn wait(&mut self) -> Result<Option<End>, FetchError> {
-        let mailbox = self.context.mailbox.clone();
-        let period = match mailbox.watch {
-            Watch::Every(period) => period,
-            Watch::Idle => mailbox.poll,
-        };
-        let can_idle = mailbox.watch == Watch::Idle && self.capabilities.has("IDLE");
-        let poll = Instant::now() + period;
-        let leave = !can_idle && period > KEEP_OPEN;
-        let until = if leave { Instant::now() + LINGER } else { poll };
-        loop {
-            self.acknowledge_all().await?;
-            if self.stopping() {
-                self.last_acknowledgements().await?;
-                return Ok(Some(End::Shutdown));
-            }
-            if leave
-                && (Instant::now() >= until
-                    || self.context.parts.spool.undelivered(&mailbox.name)? == 0)
-            {
-                return Ok(Some(End::Rest(
-                    poll.saturating_duration_since(Instant::now()),
-                )));
-            }
-            self.context.show.session("waiting for new mail".into());
-            let mut poked = false;
-            let woken = if can_idle {
-                self.open(0).await?;
-                if self.folders[0].has_unlisted(self.connection.exists) {
-                    return Ok(None);
-                }
-                let until = until.min(Instant::now() + longest_idle(mailbox.idle_minutes));
-                idle(
-                    &mut self.connection,
-                    until,
-                    called(&self.context, &mut poked),
-                )
-                .await?
-            } else {
-                pause(until, called(&self.context, &mut poked)).await
-            };
-            let look = match woken {
-                Woken::News => true,
-                Woken::Called => poked,
-                Woken::Time => Instant::now() >= poll,
-            };
-            if poked {
-                // A person who asks for a fetch means all of it.
-                self.list_anew();
-            }
-            if look && !self.stopping() {
-                return Ok(None);
-            }
-        }
-    }
-}
-
-/// Resolves when something wants the session: a poke (then `poked`), shutdown, or deliveries worth acknowledging.
-async fn called(context: &Context, poked: &mut bool) {
-    let Context {
-        mailbox,
-        parts,
-        signals,
-        stops,
-        ..
-    } = context;
-    tokio::select! {
-        () = stops.shutdown.cancelled() => {}
-        () = parts.poke.notified() => *poked = true,
-        () = signals.delivered.notified() => {
-            // More are likely to follow: one round of commands for all of them.
-            let gathered = async {
-                while parts.spool.undelivered(&mailbox.name).is_ok_and(|n| n > 0) {
-                    tokio::time::sleep(BREATH).await;
-                }
-            };
-            tokio::select! {
-                () = gathered => {}
-                () = tokio::time::sleep(GATHER) => {}
-                () = stops.shutdown.cancelled() => {}
-            }
-        }
-    }
-}
-
-impl Memory {
-    /// Learns from an error what the next session should do differently.
-    pub(crate) fn learn(&self, error: &FetchError) {
-        if matches!(error, FetchError::TooLong(_)) {
-            self.in_pieces.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Takes out what is flagged in a folder; to be put back with [`Memory::keep_flagged`].
-    fn take_flagged(&self, folder: &str, uidvalidity: u32) -> BTreeSet<u32> {
-        let mut flagged = self.flagged.lock().unwrap_or_else(PoisonError::into_inner);
-        flagged
-            .remove(&(folder.to_owned(), uidvalidity))
-            .unwrap_or_default()
-    }
-
-    fn keep_flagged(&self, folder: &str, uidvalidity: u32, uids: BTreeSet<u32>) {
-        if !uids.is_empty() {
-            let mut flagged = self.flagged.lock().unwrap_or_else(PoisonError::into_inner);
-            flagged.insert((folder.to_owned(), uidvalidity), uids);
+    fn show_alert(&mut self) {
+        if let Some(alert) = self.connection.alert.take() {
+            self.context.show.alert(alert);
         }
     }
 }

@@ -1,26 +1,26 @@
 //! From nothing to a signed-in connection: dial, greeting, capabilities, STARTTLS, SASL or LOGIN.
 
-use std::collections::VecDeque;
+mod exchange;
+
 use std::time::Duration;
 
-use imap_proto::Response;
+use imap_proto::{Capability, Response};
 use token_store::Credential;
 use token_store::accounts::{Mailbox, Sasl};
 use wire::dial::{self, DialError, Target, Tls, Trust};
 use wire::sasl::{self, Mechanism};
 
 use super::capabilities::Capabilities;
-use super::connection::{Connection, Said};
-use super::names::quoted;
-use super::reading::printable;
+use super::connection::Connection;
+use super::reading::{Blame, blame, printable};
 use crate::error::{FetchError, Refusal};
+
+use self::exchange::{Exchange, login, replies};
 
 /// Bounds each step of connecting.
 const DIAL: Duration = Duration::from_secs(30);
-/// Bounds the wait for each response. A piece of a body (256 KiB) must arrive within it, so that 4 KB a second is enough.
+/// Bounds the wait for each response. A piece of a body (512 KiB) must arrive within it, so that 9 KB a second is enough.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-/// Error challenges answered in one exchange; an honest server sends one.
-const CHALLENGES: usize = 3;
 
 /// Where a mailbox is.
 fn target(mailbox: &Mailbox) -> Target {
@@ -168,17 +168,63 @@ pub(crate) async fn sign_in(
             (result, exchange.challenge)
         }
         Way::Command => (
-            login(connection, mailbox, credential, &mut told).await,
+            login(connection, capabilities, mailbox, credential, &mut told).await,
             None,
         ),
     };
     match result {
         Ok(()) => {}
-        Err(e) => return Err(refused(e.refused()?, challenge, credential)),
+        Err(e) => return Err(refused(e.refused()?, challenge, &mailbox.user, credential)),
     }
-    match told {
-        Some(capabilities) => Ok(capabilities),
-        None => ask(connection).await,
+    let capabilities = match told {
+        Some(capabilities) => capabilities,
+        None => ask(connection).await?,
+    };
+    if !capabilities.has("IMAP4REV1") && !capabilities.has("IMAP4REV2") {
+        return Err(FetchError::Blocked(format!(
+            "the server speaks neither IMAP4rev1 nor IMAP4rev2: it offers `{}`",
+            capabilities.words()
+        )));
+    }
+    Ok(capabilities)
+}
+
+/// What is agreed on after the sign-in, where the server offers it: UTF-8, and who we are. A refusal changes nothing.
+pub(crate) async fn introduce(
+    connection: &mut Connection,
+    capabilities: &Capabilities,
+) -> Result<(), FetchError> {
+    connection.utf8 = capabilities.rev2_only();
+    if capabilities.offers_utf8() {
+        let mut enabled = false;
+        let each = |response: &Response<'_>| {
+            let Response::Capabilities(words) = response else {
+                return;
+            };
+            enabled |= words.iter().any(|word| {
+                matches!(word, Capability::Atom(name) if name.eq_ignore_ascii_case("UTF8=ACCEPT"))
+            });
+        };
+        tolerated(connection.run("ENABLE", "ENABLE UTF8=ACCEPT", each).await)?;
+        connection.utf8 |= enabled;
+    }
+    if capabilities.has("ID") {
+        // Some providers let nobody select a folder before (RFC 2971).
+        let who = concat!(
+            r#"ID ("name" "Postern" "version" ""#,
+            env!("CARGO_PKG_VERSION"),
+            r#"")"#
+        );
+        tolerated(connection.run("ID", who, |_| {}).await)?;
+    }
+    Ok(())
+}
+
+/// A command whose refusal is no harm.
+fn tolerated(result: Result<(), FetchError>) -> Result<(), FetchError> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(e) => e.refused().map(|refusal| tracing::debug!("{refusal}")),
     }
 }
 
@@ -186,8 +232,10 @@ pub(crate) async fn sign_in(
 fn refused(
     refusal: Refusal,
     challenge: Option<sasl::ErrorChallenge>,
+    user: &str,
     credential: &Credential,
 ) -> FetchError {
+    let blame = blame(&refusal, challenge.is_some());
     let mut why = refusal.to_string();
     if let Some(challenge) = challenge {
         let parts = [
@@ -204,121 +252,17 @@ fn refused(
         }
         why = format!("{why} ({})", said.join(", "));
     }
-    match credential {
-        Credential::Bearer(token) => FetchError::TokenRefused {
+    match (blame, credential) {
+        (Blame::Nobody, _) => FetchError::Again(why),
+        (Blame::Account, _) => FetchError::Denied(format!(
+            "{why}. The credential is not to blame: see at the provider that {user} may use IMAP and that this sign-in has the right to the mailbox"
+        )),
+        (Blame::Credential, Credential::Bearer(token)) => FetchError::TokenRefused {
             why,
             token: Box::new(token.clone()),
         },
-        Credential::Password(_) => FetchError::PasswordRefused(why),
+        (Blame::Credential, Credential::Password(_)) => FetchError::PasswordRefused(why),
     }
-}
-
-/// The answers of an exchange, base64, in order.
-fn replies(
-    mechanism: Mechanism,
-    mailbox: &Mailbox,
-    credential: &Credential,
-) -> Result<VecDeque<String>, FetchError> {
-    let user = &mailbox.user;
-    let secret = match credential {
-        Credential::Bearer(token) => token.secret.expose(),
-        Credential::Password(password) => password.expose(),
-    };
-    let replies = match mechanism {
-        Mechanism::Xoauth2 => sasl::xoauth2(user, secret).map(|r| vec![r]),
-        Mechanism::Oauthbearer => {
-            sasl::oauthbearer(user, &mailbox.host, mailbox.port, secret).map(|r| vec![r])
-        }
-        Mechanism::Plain => sasl::plain(user, secret).map(|r| vec![r]),
-        Mechanism::Login => sasl::login(user).and_then(|u| Ok(vec![u, sasl::login(secret)?])),
-    };
-    replies
-        .map(VecDeque::from)
-        .map_err(|e| FetchError::Blocked(e.to_string()))
-}
-
-/// One AUTHENTICATE.
-struct Exchange {
-    mechanism: Mechanism,
-    replies: VecDeque<String>,
-    challenge: Option<sasl::ErrorChallenge>,
-}
-
-impl Exchange {
-    async fn run(
-        &mut self,
-        connection: &mut Connection,
-        initial_response: bool,
-        told: &mut Option<Capabilities>,
-    ) -> Result<(), FetchError> {
-        let name = self.mechanism.name();
-        // LOGIN has no initial response: the server speaks first.
-        let first = if initial_response && self.mechanism != Mechanism::Login {
-            self.replies.pop_front()
-        } else {
-            None
-        };
-        let line = match first {
-            Some(reply) => format!("AUTHENTICATE {name} {reply}"),
-            None => format!("AUTHENTICATE {name}"),
-        };
-        let sent = connection.send("AUTHENTICATE", &line).await?;
-        let mut challenges = 0;
-        loop {
-            match connection
-                .next(&sent, |response| keep(told, response))
-                .await?
-            {
-                Said::Untagged(()) => {}
-                Said::Done(()) => return Ok(()),
-                Said::Go(text) => match self.replies.pop_front() {
-                    Some(reply) => connection.send_bare(&sent, &reply).await?,
-                    // All was said: this is the error challenge, and the answer to it brings the tagged NO (RFC 7628 section 3.2.3).
-                    None if challenges < CHALLENGES => {
-                        challenges += 1;
-                        self.challenge = Some(sasl::error_challenge(&text));
-                        connection
-                            .send_bare(&sent, sasl::error_answer(self.mechanism))
-                            .await?;
-                    }
-                    None => {
-                        return Err(FetchError::Again(
-                            "the server keeps asking instead of answering AUTHENTICATE".into(),
-                        ));
-                    }
-                },
-            }
-        }
-    }
-}
-
-fn keep(told: &mut Option<Capabilities>, response: &Response<'_>) {
-    if let Some(capabilities) = Capabilities::from_response(response) {
-        *told = Some(capabilities);
-    }
-}
-
-async fn login(
-    connection: &mut Connection,
-    mailbox: &Mailbox,
-    credential: &Credential,
-    told: &mut Option<Capabilities>,
-) -> Result<(), FetchError> {
-    let Credential::Password(password) = credential else {
-        return Err(FetchError::Blocked(
-            "LOGIN takes a password, and this mailbox has a token".into(),
-        ));
-    };
-    let (Some(user), Some(password)) = (quoted(&mailbox.user), quoted(password.expose())) else {
-        return Err(FetchError::Blocked(
-            "user name or password has letters that LOGIN can't carry, and the server does not offer AUTH=PLAIN".into(),
-        ));
-    };
-    connection
-        .run("LOGIN", &format!("LOGIN {user} {password}"), |response| {
-            keep(told, response)
-        })
-        .await
 }
 
 #[cfg(test)]

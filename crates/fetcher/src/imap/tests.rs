@@ -87,6 +87,7 @@ fn mailbox(port: u16) -> Mailbox {
         after: After::Delete,
         paused: false,
         idle_minutes: 25,
+        trash_on_delete: false,
         declared_in: None,
     }
 }

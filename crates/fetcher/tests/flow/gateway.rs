@@ -74,6 +74,7 @@ impl Gateway {
             after,
             paused: false,
             idle_minutes: 25,
+            trash_on_delete: false,
             declared_in: None,
         }
     }

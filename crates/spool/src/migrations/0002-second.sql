@@ -15,3 +15,27 @@ CREATE TABLE submitted (
     at      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX submitted_at ON submitted (at);
+
+-- The provider's own number of a message (Gmail: X-GM-MSGID), where it has one: the same message under two labels is one message.
+ALTER TABLE seen ADD COLUMN provider_id TEXT;
+CREATE INDEX seen_provider ON seen (provider_id) WHERE provider_id IS NOT NULL;
+
+-- What `start_from` left in the mailbox unread: it has no content hash, so size and time of arrival know it again when
+-- uidvalidity changes.
+CREATE TABLE left_out (
+  folder      INTEGER NOT NULL REFERENCES folder (id),
+  uidvalidity INTEGER NOT NULL,
+  uid         INTEGER NOT NULL,
+  size        INTEGER NOT NULL,
+  arrived     INTEGER NOT NULL,
+  PRIMARY KEY (folder, uidvalidity, uid)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX left_out_print ON left_out (folder, size, arrived);
+
+-- Acknowledged, but only flagged \Deleted: the server can't expunge single messages, and others' mail is flagged too.
+CREATE TABLE flagged (
+  folder      INTEGER NOT NULL REFERENCES folder (id),
+  uidvalidity INTEGER NOT NULL,
+  uid         INTEGER NOT NULL,
+  PRIMARY KEY (folder, uidvalidity, uid)
+) STRICT, WITHOUT ROWID;

@@ -17,6 +17,7 @@ async fn inbound_a_kill_at_any_step_repeats_that_step_and_no_other() {
     let incoming = Incoming {
         key: key(1, 1),
         headline: headline("x"),
+        provider_id: None,
         body,
     };
     bench.spool.take_in(incoming).await.unwrap();
@@ -86,6 +87,7 @@ async fn a_job_that_fails_takes_no_other_of_its_group_with_it() {
                 let incoming = Incoming {
                     key: key(1, uid),
                     headline: Headline::default(),
+                    provider_id: None,
                     body,
                 };
                 assert!(matches!(
@@ -174,6 +176,7 @@ async fn a_transaction_that_sqlite_gives_up_fails_what_ran_in_it_and_the_rest_ge
     let before = bench.spool.take_in(Incoming {
         key: key(1, 1),
         headline: headline("before"),
+        provider_id: None,
         body,
     });
     let gives_up = bench.spool.inner.writer.call(|t| {
@@ -184,6 +187,7 @@ async fn a_transaction_that_sqlite_gives_up_fails_what_ran_in_it_and_the_rest_ge
     let after = bench.spool.take_in(Incoming {
         key: key(1, 2),
         headline: headline("after"),
+        provider_id: None,
         body,
     });
     let queued = async {
@@ -215,6 +219,7 @@ async fn a_busy_database_changes_nothing_and_the_body_goes() {
     let incoming = Incoming {
         key: key(1, 1),
         headline: headline("x"),
+        provider_id: None,
         body,
     };
     let answer = bench.spool.take_in(incoming).await;
@@ -247,6 +252,7 @@ async fn a_full_disk_is_told_as_such_and_the_spool_works_on_when_there_is_room()
     let incoming = Incoming {
         key: key(1, 2),
         headline: headline("x"),
+        provider_id: None,
         body,
     };
     let answer = bench.spool.take_in(incoming).await;

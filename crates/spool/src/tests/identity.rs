@@ -210,13 +210,13 @@ async fn a_start_from_now_marks_the_folder_even_when_it_is_empty() {
     assert!(!bench.spool.folder_known("support", "INBOX").unwrap());
     bench
         .spool
-        .mark_seen("support", "INBOX", 1, vec![])
+        .leave_out("support", "INBOX", 1, vec![])
         .await
         .unwrap();
     assert!(bench.spool.folder_known("support", "INBOX").unwrap());
     bench
         .spool
-        .mark_seen("support", "INBOX", 1, vec![3, 4])
+        .leave_out("support", "INBOX", 1, [3, 4].map(nameless).to_vec())
         .await
         .unwrap();
     assert_eq!(
@@ -236,7 +236,12 @@ async fn unknown_uids_are_found_in_dense_and_in_sparse_folders() {
         .collect();
     bench
         .spool
-        .mark_seen("support", "INBOX", 1, seen.clone())
+        .leave_out(
+            "support",
+            "INBOX",
+            1,
+            seen.iter().copied().map(nameless).collect(),
+        )
         .await
         .unwrap();
     let asked: Vec<u32> = seen
@@ -258,5 +263,137 @@ async fn unknown_uids_are_found_in_dense_and_in_sparse_folders() {
         bench.spool.unknown("support", "INBOX", 2, &asked).unwrap(),
         asked,
         "another uidvalidity knows none"
+    );
+}
+
+/// A message of which the server tells neither size nor time.
+fn nameless(uid: u32) -> Fingerprint {
+    Fingerprint {
+        uid,
+        size: None,
+        arrived: None,
+    }
+}
+
+fn print(uid: u32, size: u32, arrived: i64) -> Fingerprint {
+    Fingerprint {
+        uid,
+        size: Some(size),
+        arrived: Some(arrived),
+    }
+}
+
+#[tokio::test]
+async fn what_the_first_start_left_out_is_known_again_under_a_new_uidvalidity_one_for_one() {
+    let bench = Bench::new();
+    let spool = &bench.spool;
+    let before = vec![
+        print(1, 100, 7),
+        print(2, 100, 7),
+        print(3, 200, 8),
+        nameless(4),
+    ];
+    spool
+        .leave_out("support", "INBOX", 1, before)
+        .await
+        .unwrap();
+    assert!(!spool.left_out_elsewhere("support", "INBOX", 1).unwrap());
+    assert!(spool.left_out_elsewhere("support", "INBOX", 2).unwrap());
+
+    let now = vec![
+        print(11, 200, 8),
+        print(12, 100, 7),
+        print(13, 100, 7),
+        // A third of a kind, another size, another second, and one without a name are new.
+        print(14, 100, 7),
+        print(15, 201, 8),
+        print(16, 200, 9),
+        nameless(17),
+    ];
+    let known = spool.recognise("support", "INBOX", 2, now).await.unwrap();
+    assert_eq!(known, [11, 12, 13]);
+    let unknown = spool.unknown("support", "INBOX", 2, &[11, 12, 13, 14, 15, 16, 17]);
+    assert_eq!(unknown.unwrap(), [14, 15, 16, 17]);
+    assert!(!spool.left_out_elsewhere("support", "INBOX", 2).unwrap());
+
+    // And once more, as backups are restored twice.
+    let again = vec![print(1, 100, 7), print(2, 200, 8)];
+    let known = spool.recognise("support", "INBOX", 3, again).await.unwrap();
+    assert_eq!(known, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_message_the_provider_shows_in_two_folders_is_one_also_after_a_restart() {
+    let mut bench = Bench::new();
+    let incoming = async |bench: &Bench, folder: &str, uid, id: &str, bytes: &[u8]| {
+        let incoming = Incoming {
+            key: Key {
+                folder: folder.into(),
+                ..key(1, uid)
+            },
+            headline: headline("in"),
+            provider_id: Some(id.into()),
+            body: bench.body(bytes, false).await,
+        };
+        bench.spool.take_in(incoming).await.unwrap()
+    };
+    let Taken::New(id) = incoming(&bench, "INBOX", 1, "1278455344230334865", b"x").await else {
+        panic!()
+    };
+    let shown = bench.spool.show(id).unwrap().unwrap();
+    assert_eq!(shown.provider_id.as_deref(), Some("1278455344230334865"));
+    for claim in bench.claim_in().await {
+        bench.settle(claim.delivery, delivered()).await;
+    }
+    bench.spool.acknowledged(vec![id]).await.unwrap();
+    bench = bench.reopen();
+    assert_eq!(
+        incoming(&bench, "Label", 9, "1278455344230334865", b"x").await,
+        Taken::Known
+    );
+    assert!(
+        bench
+            .spool
+            .unknown("support", "Label", 1, &[9])
+            .unwrap()
+            .is_empty(),
+        "it is not fetched again"
+    );
+    assert!(matches!(
+        incoming(&bench, "Label", 10, "1278455344230334866", b"x").await,
+        Taken::New(_)
+    ));
+}
+
+#[tokio::test]
+async fn what_is_only_flagged_is_remembered_across_restarts_and_forgotten_with_its_uidvalidity() {
+    let bench = Bench::new();
+    bench.take_in(&key(1, 1), b"x").await;
+    let uids = std::collections::BTreeSet::from([1, 2, 9]);
+    bench
+        .spool
+        .set_flagged("support", "INBOX", 1, uids.clone())
+        .await
+        .unwrap();
+    let bench = bench.reopen();
+    assert_eq!(bench.spool.flagged("support", "INBOX", 1).unwrap(), uids);
+    assert!(
+        bench
+            .spool
+            .flagged("support", "INBOX", 2)
+            .unwrap()
+            .is_empty()
+    );
+    bench
+        .spool
+        .set_flagged("support", "INBOX", 2, [5].into())
+        .await
+        .unwrap();
+    assert!(
+        bench
+            .spool
+            .flagged("support", "INBOX", 1)
+            .unwrap()
+            .is_empty()
     );
 }

@@ -181,6 +181,7 @@ async fn a_closed_spool_has_done_what_was_asked_and_takes_no_more() {
                     .take_in(Incoming {
                         key: key(1, uid),
                         headline: Headline::default(),
+                        provider_id: None,
                         body,
                     })
                     .await
@@ -221,6 +222,7 @@ async fn concurrent_callers_share_commits() {
                 .take_in(Incoming {
                     key: key(1, uid),
                     headline: Headline::default(),
+                    provider_id: None,
                     body,
                 })
                 .await

@@ -212,6 +212,7 @@ fn show(entry: &QueueEntry) -> Result<(), Failure> {
         ("subject", row.subject.clone()),
         ("Message-ID", entry.message_id.clone()),
         ("SHA-256", entry.sha256.clone()),
+        ("provider id", entry.provider_id.clone().unwrap_or_default()),
         ("age", span(row.age_seconds)),
     ];
     for (key, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {

@@ -112,6 +112,7 @@ fn mailbox(
         idle_minutes: quirks
             .and_then(|postern| postern.quirks.idle_minutes)
             .unwrap_or(IDLE_MINUTES),
+        trash_on_delete: quirks.is_some_and(|postern| postern.quirks.trash_on_delete),
         declared_in: Some(origin.to_owned()),
     })
 }

@@ -200,6 +200,7 @@ pub(crate) fn mailbox(name: &str, auth: Auth) -> Mailbox {
         },
         paused: false,
         idle_minutes: 25,
+        trash_on_delete: false,
         declared_in: None,
     }
 }

@@ -335,6 +335,7 @@ fn mailbox(name: &str, user: &str, auth: Auth) -> Mailbox {
         after: After::Delete,
         paused: false,
         idle_minutes: 25,
+        trash_on_delete: false,
         declared_in: None,
     }
 }

@@ -8,6 +8,8 @@ use crate::error::FetchError;
 pub(super) struct Came {
     pub(super) uid: u32,
     pub(super) bytes: Vec<u8>,
+    /// X-GM-MSGID.
+    pub(super) provider_id: Option<u64>,
     /// Where in the body it begins, if the server says so.
     index: Option<u32>,
 }
@@ -31,10 +33,11 @@ pub(super) fn body_of(response: &Response<'_>, wanted: Option<&MessageSection>) 
     let Response::Fetch(_, items) = response else {
         return None;
     };
-    let (mut uid, mut came) = (None, None);
+    let (mut uid, mut came, mut provider_id) = (None, None, None);
     for item in items {
         match item {
             AttributeValue::Uid(n) => uid = Some(*n),
+            AttributeValue::GmailMsgId(n) => provider_id = Some(*n),
             AttributeValue::BodySection {
                 section,
                 index,
@@ -56,6 +59,7 @@ pub(super) fn body_of(response: &Response<'_>, wanted: Option<&MessageSection>) 
     Some(Came {
         uid: uid?,
         bytes,
+        provider_id,
         index,
     })
 }

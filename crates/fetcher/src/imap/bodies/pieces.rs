@@ -2,10 +2,10 @@
 
 use spool::{BodyWriter, Headline};
 
+use super::came::Came;
 use super::{Intake, PIECE};
 use crate::error::FetchError;
 use crate::headline::headline;
-use crate::imap::connection::Sent;
 use crate::imap::listing::Listed;
 
 /// A message of which a part is written.
@@ -13,6 +13,8 @@ pub(super) struct Partial {
     pub(super) listed: Listed,
     pub(super) body: BodyWriter,
     pub(super) headline: Headline,
+    /// X-GM-MSGID.
+    pub(super) provider_id: Option<u64>,
 }
 
 impl Partial {
@@ -33,15 +35,25 @@ impl Intake<'_> {
         let mut partial = Partial {
             body: self.spool.body(),
             headline: Headline::default(),
+            provider_id: None,
             listed,
         };
         loop {
             let offset = partial.len32();
-            let sent = self.ask_piece(uid, offset).await?;
-            let mut got = None;
-            self.piece(uid, offset, sent, &mut |bytes| got = Some(bytes))
-                .await?;
-            let Some(got) = got else {
+            let got = match self.piece(uid, offset).await {
+                Ok(got) => got,
+                Err(e) => {
+                    let refusal = e.refused()?;
+                    self.put_off(uid, &refusal.to_string());
+                    return Ok(());
+                }
+            };
+            let Some(Came {
+                bytes: got,
+                provider_id,
+                ..
+            }) = got
+            else {
                 if offset == 0 {
                     self.folder.done(uid);
                     return Ok(());
@@ -53,6 +65,7 @@ impl Intake<'_> {
             };
             if offset == 0 {
                 partial.headline = headline(&got);
+                partial.provider_id = provider_id;
             }
             partial.body.write(&got).await?;
             if partial.body.len() > self.mailbox.max_size {
@@ -70,13 +83,13 @@ impl Intake<'_> {
     async fn ended(&mut self, partial: Partial) -> Result<(), FetchError> {
         let uid = partial.listed.uid;
         if partial.body.is_empty() {
-            self.put_off(uid, "its body is empty");
+            self.came_short(uid, "its body is empty");
             return Ok(());
         }
         // RFC822.SIZE is an estimate on some servers, but not by half: the payload is not there yet (Exchange lists a UID before).
         let announced = u64::from(partial.listed.size.unwrap_or(0));
         if partial.body.len() * 2 < announced && !self.folder.insisted(uid) {
-            self.put_off(uid, "less than half of its announced size came");
+            self.came_short(uid, "less than half of its announced size came");
             return Ok(());
         }
         self.take(partial).await
@@ -88,7 +101,7 @@ impl Intake<'_> {
         if self.folder.insisted(uid) {
             return self.ended(partial).await;
         }
-        self.put_off(uid, "the server stopped answering for it");
+        self.came_short(uid, "the server stopped answering for it");
         Ok(())
     }
 
@@ -97,44 +110,37 @@ impl Intake<'_> {
         for partial in std::mem::take(&mut self.doubtful) {
             let uid = partial.listed.uid;
             let offset = partial.len32();
-            let sent = self.ask_piece(uid, offset).await?;
-            let mut tail = None;
-            self.piece(uid, offset, sent, &mut |bytes| tail = Some(bytes.len()))
-                .await?;
+            let tail = match self.piece(uid, offset).await {
+                Ok(tail) => tail.map(|came| came.bytes.len()),
+                Err(e) => {
+                    let refusal = e.refused()?;
+                    self.put_off(uid, &refusal.to_string());
+                    continue;
+                }
+            };
             match tail {
                 Some(0) => self.ended(partial).await?,
-                Some(_) => self.put_off(uid, "it grew while it was fetched"),
+                Some(_) => self.came_short(uid, "it grew while it was fetched"),
                 None => self.unanswered(partial).await?,
             }
         }
         Ok(())
     }
 
-    async fn ask_piece(&mut self, uid: u32, offset: u32) -> Result<Sent, FetchError> {
+    /// Fetches one piece; None if the server sent none.
+    async fn piece(&mut self, uid: u32, offset: u32) -> Result<Option<Came>, FetchError> {
         self.connection
             .expect_literals_up_to(Some(u64::from(PIECE)));
-        self.connection
-            .send(
-                "UID FETCH",
-                &format!("UID FETCH {uid} (UID BODY.PEEK[]<{offset}.{PIECE}>)"),
-            )
-            .await
-    }
-
-    /// Receives one piece; `each` gets its bytes and is not called if the server sent none.
-    async fn piece(
-        &mut self,
-        uid: u32,
-        offset: u32,
-        sent: Sent,
-        each: &mut (dyn FnMut(Vec<u8>) + Send),
-    ) -> Result<(), FetchError> {
+        let items = self.items();
+        let line = format!("UID FETCH {uid} ({items} BODY.PEEK[]<{offset}.{PIECE}>)");
+        let sent = self.ask(&[uid], &line).await?;
+        let mut piece = None;
         while let Some(body) = self.next_body(&sent, None).await? {
             if let Some(body) = body.filter(|b| b.uid == uid) {
                 body.must_start_at(offset)?;
-                each(body.bytes);
+                piece = Some(body);
             }
         }
-        Ok(())
+        Ok(piece)
     }
 }

@@ -1,5 +1,6 @@
 //! The guard against literal bytes of lying servers, whole and split at every position.
 
+use super::scan::LINE_CAP;
 use super::*;
 
 /// Feeds bytes split at `at`, and gives what the parser would see, or the trap.
@@ -87,7 +88,8 @@ fn nesting_cannot_hide_where_guard_and_parser_might_disagree() {
         b"* 1 FETCH (X {5}\r\n",
         b"* 1 FETCH (BODYSTRUCTURE {5}\r\n",
         b"* 1 FETCH (INTERNALDATE {5}\r\n",
-        b"* LIST () \"/\" {40}\r\n",
+        b"* LIST () \"/\" a{40}\r\n",
+        b"* SEARCH {40}\r\n",
     ] {
         stops(hidden, &Trap::StrayLiteral);
     }
@@ -100,6 +102,9 @@ fn nesting_cannot_hide_where_guard_and_parser_might_disagree() {
         b"* METADATA \"\" (/shared/\xff \"\xff\")\r\n",
         b"* 1 FETCH (BODY[] {}\r\n",
         b"* 1 FETCH (BODY[] {5}\n",
+        b"* LIST () \"/\" \"a\r\n* 1 FETCH (BODYSTRUCTURE ((\"\r\n",
+        b"* LIST () \"/\" a\n",
+        b"* LIST () \"/\" {}\r\n",
     ] {
         stops(malformed, &Trap::Malformed);
     }
@@ -142,15 +147,68 @@ fn an_endless_line_is_stopped_at_the_cap() {
     assert!(scan.line <= LINE_CAP + 1, "nothing past the cap is kept");
 }
 
+#[test]
+fn the_name_of_a_folder_may_come_as_a_short_literal_in_a_list_and_a_status() {
+    let honest: &[u8] = b"* LIST (\\Trash) \"/\" {10}\r\na \"b\"\r\n(((\r\n* STATUS {3}\r\n\"\\{ (UIDNEXT 5 UIDVALIDITY 7)\r\n\
+        * LIST () NIL \"\\\"{5}\"\r\n* STATUS \"x\" (UIDNEXT 5) \r\nA1 OK\r\n";
+    passes(honest, honest, 5);
+    let trap = Trap::Literal {
+        announced: 1025,
+        cap: 1024,
+    };
+    stops(b"* LIST () \"/\" {1025}\r\n", &trap);
+}
+
+#[test]
+fn a_list_of_capabilities_without_imap4rev1_and_an_id_become_the_text_of_an_ok() {
+    passes(
+        b"* CAPABILITY IMAP4rev2 IDLE\r\n* ID (\"name\" \"x{5}\" \"v\" NIL)\r\n* id NIL\r\nA1 OK\r\n",
+        b"* OK ABILITY IMAP4rev2 IDLE\r\n* OK (\"name\" \"x{5}\" \"v\" NIL)\r\n* OK NIL\r\nA1 OK\r\n",
+        4,
+    );
+}
+
+#[test]
+fn the_parser_waits_for_the_rest_of_whatever_comes_in_two_packets() {
+    for line in [
+        "* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n",
+        "* OK [CAPABILITY IMAP4rev2 IDLE] hello\r\n",
+        "* ID (\"name\" \"Dovecot\")\r\n",
+        "* ENABLED UTF8=ACCEPT\r\n",
+        "* LIST (\\HasNoChildren \\Trash) \"/\" \"[Gmail]/Trash\"\r\n",
+        "* LIST () \"/\" {5}\r\nabcde\r\n",
+        "* STATUS \"a b\" (UIDNEXT 5 UIDVALIDITY 7)\r\n",
+        "* 3 EXISTS\r\n",
+        "* 1 FETCH (UID 7 X-GM-MSGID 1278455344230334865 MODSEQ (5) FLAGS (\\Seen) RFC822.SIZE 12 INTERNALDATE \"17-Jul-1996 02:44:25 -0700\")\r\n",
+        "* 1 FETCH (UID 7 BODY[]<0> {3}\r\nabc)\r\n",
+        "* BYE Session invalidated - AccessTokenExpired\r\n",
+        "A1 NO [UNAVAILABLE] later\r\n",
+        "+ eyJzdGF0dXMiOiI0MDAifQ==\r\n",
+    ] {
+        for at in 1..line.len() {
+            let (seen, _) = split(line.as_bytes(), at, 1000).unwrap();
+            let parsed = imap_proto::Response::parse(&seen[..at]);
+            assert!(
+                parsed.as_ref().is_err_and(|e| e.is_incomplete()),
+                "{line:?} at {at}: {parsed:?}"
+            );
+        }
+    }
+}
+
 proptest::proptest! {
     #[test]
-    fn whatever_the_guard_passes_never_panics_the_parser(bytes in r#"(\* [0-9]? ?FETCH \(|[A-Z\[\]<0> ]{0,6}|\{[0-9]{1,2}\}|\(|\)|"|\\|\r\n|BODY\[\] |INTERNALDATE |NIL|é|\* OK \[ALERT\]){0,24}"#) {
+    fn whatever_the_guard_passes_never_panics_the_parser_and_they_agree_where_responses_end(bytes in r#"(\* [0-9]? ?FETCH \(|[A-Z\[\]<0> ]{0,6}|\{[0-9]{1,2}\}|\(|\)|"|\\|\r\n|BODY\[\] |INTERNALDATE |NIL|é|\* OK \[ALERT\]|\* LIST \(\) "/" |\* STATUS |\* ID |\* CAPABILITY ){0,24}"#) {
         let mut seen = bytes.into_bytes();
         let mut scan = Scan::new();
         if scan.feed(&mut seen).is_ok() {
-            let mut rest = seen.as_slice();
+            let (mut rest, mut parsed) = (seen.as_slice(), 0);
             while let Ok((left, _)) = imap_proto::Response::parse(rest) {
                 rest = left;
+                parsed += 1;
+            }
+            if rest.is_empty() {
+                proptest::prop_assert_eq!(scan.responses, parsed);
             }
         }
     }

@@ -19,31 +19,34 @@ impl Session {
         if self.due(at)?.len() < at_least {
             return Ok(());
         }
-        self.open(at).await?;
+        if !self.open(at).await? {
+            return Ok(());
+        }
         // Read after the SELECT: its UIDVALIDITY may be another one.
         let due = self.due(at)?;
-        let Context {
-            mailbox,
-            parts,
-            memory,
-            ..
-        } = &self.context;
+        let Context { mailbox, parts, .. } = &self.context;
         let folder = &self.folders[at].name;
-        let uidvalidity = self.folders[at].selected.map_or(0, |s| s.uidvalidity);
+        let uidvalidity = self.folders[at].uidvalidity();
         for batch in due.chunks(BATCH) {
             let count = batch.len();
-            let mut flagged = memory.take_flagged(folder, uidvalidity);
+            let before = parts.spool.flagged(&mailbox.name, folder, uidvalidity)?;
+            let mut flagged = before.clone();
             let told = acknowledge(
                 &mut self.connection,
                 &self.capabilities,
-                &mailbox.after,
+                &self.deed,
                 batch.to_vec(),
                 &mut flagged,
             )
             .await;
-            memory.keep_flagged(folder, uidvalidity, flagged);
             match told {
                 Ok(done) => {
+                    if flagged != before {
+                        parts
+                            .spool
+                            .set_flagged(&mailbox.name, folder, uidvalidity, flagged)
+                            .await?;
+                    }
                     parts.spool.acknowledged(done).await?;
                     tracing::debug!(mailbox = mailbox.name, folder, count, "acknowledged");
                     self.refused_at = None;

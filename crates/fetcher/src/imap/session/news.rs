@@ -1,5 +1,6 @@
 //! What a session finds to fetch: new messages, those put off, and what `start_from` leaves out.
 
+use spool::Fingerprint;
 use token_store::accounts::StartFrom;
 
 use super::{Context, Session};
@@ -34,18 +35,43 @@ impl Session {
         let Some(selected) = folder.selected else {
             return Ok(());
         };
+        let dates = folder.recognise;
         let (listed, more) =
-            list(&mut self.connection, &mut folder.window, selected, false).await?;
+            list(&mut self.connection, &mut folder.window, selected, dates).await?;
         folder.more = more;
-        let new = self.unknown(at, listed)?;
+        let mut new = self.unknown(at, listed)?;
+        if dates {
+            self.recognise(at, &mut new).await?;
+        }
         self.folders[at].pending.extend(new);
+        Ok(())
+    }
+
+    /// After a change of UIDVALIDITY: removes what the first start left out, so that it is left out again.
+    async fn recognise(&self, at: usize, new: &mut Vec<Listed>) -> Result<(), FetchError> {
+        let Context { mailbox, parts, .. } = &self.context;
+        let folder = &self.folders[at];
+        let prints = new.iter().map(fingerprint).collect();
+        let known = parts
+            .spool
+            .recognise(&mailbox.name, &folder.name, folder.uidvalidity(), prints)
+            .await?;
+        new.retain(|listed| !known.contains(&listed.uid));
+        if !known.is_empty() {
+            tracing::info!(
+                mailbox = mailbox.name,
+                folder = folder.name,
+                left_out = known.len(),
+                "UIDVALIDITY has changed: mail from before the first start is known again and stays where it is"
+            );
+        }
         Ok(())
     }
 
     /// Of a listing what is neither in the spool, nor about to be expunged, nor put off until the next look.
     fn unknown(&self, at: usize, listed: Vec<Listed>) -> Result<Vec<Listed>, FetchError> {
         let folder = &self.folders[at];
-        let uidvalidity = folder.selected.map_or(0, |s| s.uidvalidity);
+        let uidvalidity = folder.uidvalidity();
         let uids: Vec<u32> = listed
             .iter()
             .filter(|l| !l.deleted && !folder.is_put_off(l.uid))
@@ -79,16 +105,15 @@ impl Session {
             return Ok(());
         }
         let (mut window, mut before, mut more) = (Window::new(), Vec::new(), true);
-        let dates = matches!(mailbox.start_from, StartFrom::Date(_));
+        let all = mailbox.start_from == StartFrom::Now;
         while more {
-            let (listed, further) =
-                list(&mut self.connection, &mut window, selected, dates).await?;
+            let (listed, further) = list(&mut self.connection, &mut window, selected, true).await?;
             // A message without a readable date is fetched: rather one too many than one lost.
             before.extend(
                 listed
                     .iter()
-                    .filter(|l| !dates || l.arrived.is_some_and(|t| t < from))
-                    .map(|l| l.uid),
+                    .filter(|l| all || l.arrived.is_some_and(|t| t < from))
+                    .map(fingerprint),
             );
             more = further;
         }
@@ -100,7 +125,7 @@ impl Session {
         );
         parts
             .spool
-            .mark_seen(&mailbox.name, &folder.name, selected.uidvalidity, before)
+            .leave_out(&mailbox.name, &folder.name, selected.uidvalidity, before)
             .await?;
         Ok(())
     }
@@ -124,5 +149,13 @@ impl Session {
                 .await?;
         }
         Ok(())
+    }
+}
+
+fn fingerprint(listed: &Listed) -> Fingerprint {
+    Fingerprint {
+        uid: listed.uid,
+        size: listed.size,
+        arrived: listed.arrived,
     }
 }

@@ -1,9 +1,18 @@
 //! Bodies that come wrongly are never taken in.
 
 use super::*;
-use crate::imap::bodies::Intake;
+use crate::imap::bodies::{Intake, Source};
 use crate::imap::folder::Folder;
 use crate::imap::listing::Selected;
+use crate::imap::session::Memory;
+
+fn source(memory: &Memory) -> Source<'_> {
+    Source {
+        whole: true,
+        gmail: false,
+        memory,
+    }
+}
 
 #[tokio::test]
 async fn pieces_that_begin_elsewhere_are_never_glued_together() {
@@ -35,11 +44,19 @@ async fn pieces_that_begin_elsewhere_are_never_glued_together() {
         arrived: None,
     });
     let taken = tokio::sync::Notify::new();
-    let said = Intake::new(&mut connection, &spool, &mailbox, &mut inbox, &taken, true)
-        .run(|_| false)
-        .await
-        .unwrap_err()
-        .to_string();
+    let memory = Memory::default();
+    let said = Intake::new(
+        &mut connection,
+        &spool,
+        &mailbox,
+        &mut inbox,
+        &taken,
+        source(&memory),
+    )
+    .run(|_| false)
+    .await
+    .unwrap_err()
+    .to_string();
     assert!(said.contains("answered with another part"), "{said}");
     assert_eq!(spool.undelivered("support").unwrap(), 0);
 }
@@ -68,11 +85,19 @@ async fn a_connection_lost_within_a_body_leaves_nothing_in_the_spool() {
         arrived: None,
     });
     let taken = tokio::sync::Notify::new();
-    let said = Intake::new(&mut connection, &spool, &mailbox, &mut inbox, &taken, true)
-        .run(|_| false)
-        .await
-        .unwrap_err()
-        .to_string();
+    let memory = Memory::default();
+    let said = Intake::new(
+        &mut connection,
+        &spool,
+        &mailbox,
+        &mut inbox,
+        &taken,
+        source(&memory),
+    )
+    .run(|_| false)
+    .await
+    .unwrap_err()
+    .to_string();
     assert!(said.contains("in the middle"), "{said}");
     assert_eq!(spool.undelivered("support").unwrap(), 0);
     assert_eq!(

@@ -1,0 +1,81 @@
+//! Complete messages on their way into the spool, in order, while the next ones are fetched.
+
+use futures_util::FutureExt as _;
+use spool::{Incoming, Taken};
+
+use super::pieces::Partial;
+use super::{Intake, Taking};
+use crate::error::FetchError;
+
+/// Messages on their way into the spool at once; the writer commits them together.
+const TAKING: usize = 128;
+/// Bytes on their way into the spool at once.
+const TAKING_BYTES: u64 = 2 * 1024 * 1024;
+
+impl Intake<'_> {
+    /// Hands a complete message to the spool and goes on; messages are taken in the order of these calls.
+    pub(super) async fn take(&mut self, partial: Partial) -> Result<(), FetchError> {
+        let (uid, bytes) = (partial.listed.uid, partial.body.len());
+        // The mailbox still holds the message, and a torn body is recognised: no wait for the disk.
+        let body = partial.body.finish(false).await?;
+        tracing::debug!(
+            mailbox = self.mailbox.name,
+            folder = self.folder.name,
+            uid,
+            sha256 = crate::hex(&body.sha256),
+            bytes,
+            x_gm_msgid = partial.provider_id,
+            "fetched"
+        );
+        let incoming = Incoming {
+            key: self.key(uid),
+            headline: partial.headline,
+            provider_id: partial.provider_id.map(|id| id.to_string()),
+            body,
+        };
+        let spool = self.spool.clone();
+        let mut taking: Taking = Box::pin(async move { spool.take_in(incoming).await });
+        // The first poll queues it with the writer: this is what keeps the order.
+        match taking.as_mut().now_or_never() {
+            Some(taken) => self.took(uid, taken?),
+            None => {
+                self.taking_bytes += bytes;
+                self.taking.push_back((bytes, uid, taking));
+            }
+        }
+        self.drain(TAKING).await
+    }
+
+    /// Waits until at most `left` messages are on their way, and collects those that are through.
+    pub(super) async fn drain(&mut self, left: usize) -> Result<(), FetchError> {
+        while let Some((bytes, uid, mut taking)) = self.taking.pop_front() {
+            let full = self.taking.len() >= left || self.taking_bytes > TAKING_BYTES;
+            let taken = if full {
+                taking.await
+            } else if let Some(taken) = taking.as_mut().now_or_never() {
+                taken
+            } else {
+                self.taking.push_front((bytes, uid, taking));
+                return Ok(());
+            };
+            self.taking_bytes -= bytes;
+            self.took(uid, taken?);
+        }
+        Ok(())
+    }
+
+    fn took(&mut self, uid: u32, taken: Taken) {
+        self.folder.done(uid);
+        self.count += 1;
+        if let Taken::New(message) = taken {
+            tracing::debug!(
+                mailbox = self.mailbox.name,
+                folder = self.folder.name,
+                uid,
+                queue_id = message.0,
+                "taken in"
+            );
+            self.taken.notify_one();
+        }
+    }
+}
