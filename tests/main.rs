@@ -15,4 +15,5 @@ mod kills;
 mod lifecycle;
 mod real_imap;
 mod real_relay;
+mod sendmail;
 mod windows;

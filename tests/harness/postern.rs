@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_postern");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_postern");
 
 /// A configuration file in a rig's folder, and what it takes to run Postern with it.
 pub(crate) struct Setup {
@@ -38,7 +38,7 @@ impl Setup {
     pub(crate) fn write(&self, accounts: &str) {
         let dir = self.dir.display();
         let text = format!(
-            "state_dir: {dir}/s\ncontrol_socket: {dir}/control.sock\nlog: {{format: text, level: info}}\nweb: {}\n\
+            "state_dir: {dir}/s\ncontrol_socket: {dir}/control.sock\ndrop_dir: {dir}/drop\nlog: {{format: text, level: info}}\nweb: {}\n\
              submission:\n  - listen: 127.0.0.1:{}\n{accounts}",
             self.web, self.submission
         );

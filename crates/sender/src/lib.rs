@@ -20,13 +20,15 @@
 //! `postern check`. All of them run until their shutdown token, and own every task they start.
 
 mod address;
+mod handover;
 mod listen;
 mod printable;
 mod relay;
 mod routes;
 mod smtp_client;
 
-pub use listen::{Listen, Listener, Submission, listen};
+pub use handover::{Envelope, HandedOver, HandoverError, Refused, hand_over};
+pub use listen::{Desk, Listen, Listener, Submission, converse, listen};
 pub use relay::{Parts, Step, Timing, check, relay, relay_timed};
 pub use routes::Routes;
 

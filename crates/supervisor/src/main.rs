@@ -6,6 +6,7 @@ mod control;
 #[cfg(feature = "demo")]
 mod demo;
 mod run;
+mod sendmail;
 
 use std::process::ExitCode;
 

@@ -38,7 +38,7 @@ impl Place {
         let (id, secret) = provider.client();
         let (at, oauth) = (dir.path().display(), provider.oauth());
         let text = format!(
-            "state_dir: {at}/s\nkey: {{file: {at}/key}}\ncontrol_socket: {at}/c.sock\nweb: off\nsubmission: []\n\
+            "state_dir: {at}/s\nkey: {{file: {at}/key}}\ncontrol_socket: {at}/c.sock\ndrop_dir: {at}/drop\nweb: off\nsubmission: []\n\
              token_configs:\n  - name: t\n    template: generic\n    client_id: {id}\n    client_secret: {secret}\n    scope: mail\n    \
              endpoints: {{authorize: 'http://{oauth}/authorize', token: 'http://{oauth}/token'}}\n"
         );

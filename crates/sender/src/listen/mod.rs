@@ -154,6 +154,38 @@ pub async fn listen(
     }
 }
 
+/// What a session over a stream of its own works with.
+#[derive(Clone)]
+pub struct Desk {
+    /// The largest message in bytes.
+    pub max_size: u64,
+    /// Which relay serves whom.
+    pub routes: watch::Receiver<Arc<Routes>>,
+    /// Where messages go.
+    pub spool: Spool,
+}
+
+/// One session over a stream that somebody else has accepted, until its end or the shutdown; `peer` names the client in Received
+/// and in the log. The client is trusted as one on loopback is.
+pub async fn converse<S>(stream: S, peer: String, desk: Desk, shutdown: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let Desk {
+        max_size,
+        routes,
+        spool,
+    } = desk;
+    let shared = Shared {
+        host: host_name(),
+        max_size,
+        routes,
+        spool,
+        shutdown,
+    };
+    Session::new(stream, peer, Arc::new(shared)).run().await;
+}
+
 fn begin(sessions: &mut JoinSet<()>, (stream, peer): Connection, shared: &Arc<Shared>) {
     let full = sessions.len() >= CONNECTIONS;
     let session = Session::new(stream, peer, Arc::clone(shared));

@@ -13,9 +13,10 @@ mod text;
 mod tests;
 
 pub(crate) use capabilities::Capabilities;
-pub(crate) use reply::Reply;
+pub(crate) use reply::{Reply, read as read_reply};
 pub(crate) use send::{Answer, Envelope, Sent};
 pub(crate) use sign_in::Identity;
+pub(crate) use stuff::Stuffer;
 pub(crate) use text::Text;
 
 use reply::ReplyError;

@@ -18,6 +18,8 @@ pub(crate) enum Code {
     Usage = 64,
     /// EX_DATAERR: a name that doesn't exist, a document that cannot be read.
     Data = 65,
+    /// EX_NOUSER: a recipient that is no address.
+    NoUser = 67,
     /// EX_UNAVAILABLE: no daemon.
     Unavailable = 69,
     /// EX_SOFTWARE.

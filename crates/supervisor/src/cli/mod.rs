@@ -20,7 +20,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use exit::{Code, Failure};
+pub(crate) use exit::{Code, Failure};
+
+/// Where the package has the configuration.
+const CONFIG_FILE: &str = "/etc/postern/postern.yaml";
 
 /// Brings helpdesk mail in and out with OAuth tokens that it keeps alive itself.
 #[derive(Debug, Parser)]
@@ -40,7 +43,7 @@ pub(crate) struct Cli {
         long,
         global = true,
         env = "POSTERN_CONFIG",
-        default_value = "/etc/postern/postern.yaml",
+        default_value = CONFIG_FILE,
         value_name = "FILE"
     )]
     config: PathBuf,
@@ -83,13 +86,38 @@ enum Command {
     /// Messages in flight.
     #[command(subcommand)]
     Queue(queue::QueueCommand),
+    /// Take a message from standard input, as sendmail does; also when the program is called `sendmail`.
+    #[command(disable_help_flag = true)]
+    Sendmail {
+        /// The flags of sendmail: -t -i -oi -f -F -r -B -N -R -V -bm -bs, and recipients.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Who may sign in to the admin page.
     #[command(subcommand)]
     Admin(admin::AdminCommand),
 }
 
+/// The command line of a program called `sendmail`; None: it has another name.
+fn called_sendmail() -> Option<Cli> {
+    let mut words = std::env::args_os();
+    let program = words.next()?;
+    crate::sendmail::is_called_so(&program).then(|| Cli {
+        config: std::env::var_os("POSTERN_CONFIG")
+            .map_or_else(|| CONFIG_FILE.into(), PathBuf::from),
+        command: Command::Sendmail {
+            arguments: words
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect(),
+        },
+    })
+}
+
 /// Reads the arguments; for help, version and mistakes everything is said already.
 pub(crate) fn parse() -> Result<Cli, ExitCode> {
+    if let Some(sendmail) = called_sendmail() {
+        return Ok(sendmail);
+    }
     Cli::try_parse().map_err(|error| {
         let _ = error.print();
         if error.use_stderr() {
@@ -149,6 +177,7 @@ async fn dispatch(cli: Cli) -> ExitCode {
         Command::Mailbox(command) => mailbox::carry_out(file, command).await,
         Command::Relay(command) => relay::carry_out(file, command).await,
         Command::Queue(command) => queue::carry_out(file, command).await,
+        Command::Sendmail { arguments } => crate::sendmail::sendmail(file, &arguments).await,
         Command::Admin(command) => admin::carry_out(file, command).await,
     };
     match done {

@@ -8,6 +8,7 @@ mod deliver;
 mod mailboxes;
 mod mistake;
 mod nearest;
+pub(crate) mod peek;
 mod quote;
 mod reader;
 mod relays;
@@ -29,7 +30,7 @@ use token_store::accounts::Declared;
 pub(crate) use mistake::Mistakes;
 use mistake::{Mistake, Place};
 use reader::Reader;
-pub(crate) use sections::CONTROL_SOCKET;
+pub(crate) use sections::{CONTROL_SOCKET, DROP_DIR};
 pub(crate) use surroundings::{Secrets, Surroundings};
 pub(crate) use units::show_size;
 
@@ -44,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) key: KeySource,
     /// The Unix socket on which commands reach the daemon.
     pub(crate) control_socket: PathBuf,
+    /// Where `postern sendmail` leaves messages while the daemon is down.
+    pub(crate) drop_dir: PathBuf,
     /// How the log looks.
     pub(crate) log: Log,
     /// The admin page; None: switched off.
@@ -140,6 +143,12 @@ impl Config {
     #[cfg(test)]
     pub(crate) fn from_text(file: &Path, text: &str) -> Result<Self, Mistakes> {
         Self::parse(file, text, &Surroundings::of_this_process(Secrets::Needed))
+    }
+
+    /// The largest message that any submission listener takes; with none of them, what one would by default.
+    pub(crate) fn largest_message(&self) -> u64 {
+        let largest = self.submission.iter().map(|rules| rules.max_size).max();
+        largest.unwrap_or(sections::MAX_SIZE)
     }
 
     /// The name under which this file's accounts stand in the database: without its folder, so that a configuration can move.

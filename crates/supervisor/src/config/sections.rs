@@ -17,6 +17,7 @@ use super::{Config, KeySource, Log, LogFormat, Web, mailboxes, origin, relays, t
 /// Where the package keeps things when the file says nothing.
 const STATE_DIR: &str = "/var/lib/postern";
 pub(crate) const CONTROL_SOCKET: &str = "/run/postern/control.sock";
+pub(crate) const DROP_DIR: &str = "/var/spool/postern";
 const TEMPLATES_DIR: &str = "/etc/postern/templates";
 /// The credential, and the file in the state directory, that hold the sealing key.
 const KEY_NAME: &str = "postern.key";
@@ -37,6 +38,7 @@ pub(super) fn config(file: &Path, root: Section<'_>, surroundings: &Surroundings
     let control_socket = root
         .get("control_socket")
         .and_then(|field| socket_path(&field));
+    let drop_dir = path_or(&root, "drop_dir", DROP_DIR);
     let templates_dir = path_or(&root, "templates_dir", TEMPLATES_DIR);
     let library = Library::load(Some(&templates_dir));
     let log = log(&root);
@@ -59,6 +61,7 @@ pub(super) fn config(file: &Path, root: Section<'_>, surroundings: &Surroundings
         state_dir,
         key,
         control_socket: control_socket.unwrap_or_else(|| CONTROL_SOCKET.into()),
+        drop_dir,
         log,
         web,
         submission,

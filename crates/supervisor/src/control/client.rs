@@ -73,6 +73,37 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Asks, and keeps the connection for what follows the answer.
+    pub(crate) async fn open(&self, question: &Question) -> Result<UnixStream, ClientError> {
+        let broken = |why: String| ClientError::Broken {
+            path: self.path.clone(),
+            why,
+        };
+        let mut stream = connect(&self.path).await?;
+        let mut line = serde_json::to_vec(question).map_err(|error| broken(error.to_string()))?;
+        line.push(b'\n');
+        let mut read = Vec::new();
+        let talk = async {
+            stream.write_all(&line).await?;
+            // Byte by byte: what comes after the line end is not the answer's.
+            while read.last() != Some(&b'\n') {
+                read.push(stream.read_u8().await?);
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        match timeout(ANSWERING, talk).await {
+            Ok(talked) => talked.map_err(|error| broken(error.to_string()))?,
+            Err(_) => return Err(broken(format!("nothing within {} s", ANSWERING.as_secs()))),
+        };
+        match serde_json::from_slice(&read) {
+            Ok(Answer::Done(_)) => Ok(stream),
+            Ok(Answer::Failed(failure)) => Err(ClientError::Failed(failure)),
+            Err(_) => Err(broken("it is not one this version understands".to_owned())),
+        }
+    }
+}
+
 async fn connect(path: &Path) -> Result<UnixStream, ClientError> {
     let path = path.to_owned();
     UnixStream::connect(&path)

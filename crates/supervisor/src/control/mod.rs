@@ -1,7 +1,7 @@
 //! The control socket: one JSON line asks, one JSON line answers.
 //!
-//! root and the daemon's own user may ask everything; whoever else reaches the socket, by its group, may see the status
-//! and fetch an access token.
+//! root and the daemon's own user may ask everything; whoever else reaches the socket, by its group, may see the status,
+//! fetch an access token and hand over mail.
 
 mod client;
 mod server;
@@ -55,6 +55,8 @@ pub(crate) enum Question {
     Delete { messages: Vec<i64> },
     /// Read the configuration again.
     Reload,
+    /// After the answer the connection is a submission session.
+    Sendmail,
 }
 
 /// What the daemon answers.
@@ -147,6 +149,10 @@ impl Peer {
     }
 
     fn may(self, question: &Question) -> bool {
-        self == Self::Master || matches!(question, Question::Status | Question::Access { .. })
+        self == Self::Master
+            || matches!(
+                question,
+                Question::Status | Question::Access { .. } | Question::Sendmail
+            )
     }
 }

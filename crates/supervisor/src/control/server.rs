@@ -78,7 +78,7 @@ pub(crate) async fn serve(listener: Listener, handle: Handle, shutdown: Cancella
             Some(_) = tasks.join_next() => {}
             accepted = listener.socket.accept(), if tasks.len() < AT_ONCE => match accepted {
                 Ok((stream, _)) => {
-                    tasks.spawn(converse(stream, own, handle.clone()));
+                    tasks.spawn(converse(stream, own, handle.clone(), shutdown.clone()));
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely: accepting again at once would spin.
@@ -92,9 +92,14 @@ pub(crate) async fn serve(listener: Listener, handle: Handle, shutdown: Cancella
     while tasks.join_next().await.is_some() {}
 }
 
-/// One question, one answer.
-async fn converse(mut stream: UnixStream, own: u32, handle: Handle) {
+/// One question, one answer; after one of them a submission session.
+async fn converse(mut stream: UnixStream, own: u32, handle: Handle, shutdown: CancellationToken) {
+    let mut session = false;
     let answer = match ask(&mut stream, own).await {
+        Ok(Question::Sendmail) => {
+            session = true;
+            value(())
+        }
         Ok(question) => answer(question, &handle).await,
         Err(failure) => Err(failure),
     };
@@ -103,6 +108,11 @@ async fn converse(mut stream: UnixStream, own: u32, handle: Handle) {
     line.push(b'\n');
     // A command that went away has lost its answer, and nobody else is waiting for it.
     let _ = timeout(ASKING, stream.write_all(&line)).await;
+    if session {
+        let uid = stream.peer_cred().map_or(u32::MAX, |peer| peer.uid());
+        let peer = format!("uid {uid}");
+        sender::converse(stream, peer, handle.desk(), shutdown).await;
+    }
 }
 
 async fn ask(stream: &mut UnixStream, own: u32) -> Result<Question, Failure> {
@@ -190,6 +200,7 @@ async fn answer(question: Question, handle: &Handle) -> Result<serde_json::Value
             let messages = messages.into_iter().map(MessageId).collect();
             value(handle.spool().delete(messages).await.map_err(internal)?)
         }
+        Question::Sendmail => value(()),
         Question::Reload => match handle.reload_file().await {
             Ok(words) => value(words),
             Err(error @ crate::run::ReloadError::Stopping) => {

@@ -219,6 +219,7 @@ fn configuration(
         "state_dir: {state}
 key: {{file: {key}}}
 control_socket: {socket}
+drop_dir: {dropped}
 templates_dir: {templates}
 web: {{listen: '127.0.0.1:0'}}
 submission:
@@ -250,6 +251,7 @@ relays:
 ",
         state = path(&folder.join("state")),
         key = path(&folder.join("state/postern.key")),
+        dropped = path(&folder.join("drop")),
         socket = path(&folder.join("control.sock")),
         templates = path(&folder.join("templates")),
         url = provider.url(),

@@ -109,6 +109,20 @@ impl Handle {
         }
     }
 
+    /// What a submission session on a stream of its own works with.
+    pub(crate) fn desk(&self) -> sender::Desk {
+        sender::Desk {
+            max_size: self.with_config(|config| config.largest_message()),
+            routes: self.routes(),
+            spool: self.0.spool.clone(),
+        }
+    }
+
+    /// Which relay serves whom, followed through reloads.
+    pub(super) fn routes(&self) -> watch::Receiver<Arc<Routes>> {
+        self.0.routes.subscribe()
+    }
+
     /// The tokens.
     pub(crate) fn tokens(&self) -> &Tokens {
         &self.0.tokens
@@ -246,6 +260,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         ("state_dir", old.state_dir != new.state_dir),
         ("key", old.key != new.key),
         ("control_socket", old.control_socket != new.control_socket),
+        ("drop_dir", old.drop_dir != new.drop_dir),
         ("log", old.log != new.log),
         ("web", old.web != new.web),
         ("submission", old.submission != new.submission),

@@ -7,6 +7,7 @@ mod accounts;
 mod alive;
 mod backoff;
 mod doors;
+mod drop_box;
 mod handle;
 mod lock;
 pub(crate) mod log;
@@ -115,6 +116,7 @@ impl Gateway {
         let (routes, current_routes) = watch::channel(Arc::new(table));
         let (changes, wanted) = mpsc::channel(CHANGES);
         let page = doors.page_parts(&config);
+        let drop_dir = config.drop_dir.clone();
         let handle = Handle::new(handle::Parts {
             tokens: tokens.clone(),
             spool: spool.clone(),
@@ -141,6 +143,8 @@ impl Gateway {
             let room = sender::listen(listener, rules, routes, spool, shutdown.clone());
             rooms.open("submission", room);
         }
+        let dropped = drop_box::empty(drop_dir, handle.clone(), shutdown.clone());
+        rooms.open("drop directory", dropped);
         if let (Some(listener), Some(page)) = (doors.web, page) {
             let parts = handle.page(page);
             rooms.open("admin page", serve_page(listener, parts, shutdown.clone()));

@@ -22,7 +22,7 @@ fn relay(name: &str, more: &str) -> String {
 fn config(dir: &Path, relays: &str) -> Config {
     let dir = dir.display();
     let text = format!(
-        "state_dir: {dir}/s\nkey: {{file: {dir}/key}}\ncontrol_socket: {dir}/c.sock\nweb: off\nsubmission: [{{listen: 127.0.0.1:0}}]\nrelays:\n{relays}"
+        "state_dir: {dir}/s\nkey: {{file: {dir}/key}}\ncontrol_socket: {dir}/c.sock\ndrop_dir: {dir}/drop\nweb: off\nsubmission: [{{listen: 127.0.0.1:0}}]\nrelays:\n{relays}"
     );
     Config::from_text(Path::new("postern.yaml"), &text).unwrap()
 }

@@ -1,0 +1,113 @@
+//! Empties the drop directory: what `postern sendmail` left while no daemon ran goes through a submission session like any other mail.
+//!
+//! A file goes only when its message is in the spool. A kill between the two brings it again, and the key in its header makes that one
+//! message. What no relay takes stays, is said once, and is tried again after a reload and every hour.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sender::{HandedOver, converse, hand_over};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::Handle;
+use crate::sendmail::drop_box;
+
+/// `sendmail` writes here only when it does not reach the daemon, so that one look at the start finds nearly everything.
+const LOOK: Duration = Duration::from_secs(30);
+/// A message that was refused is tried again after this.
+const REFUSED: Duration = Duration::from_secs(3600);
+/// Between the two ends of a session in memory.
+const PIPE: usize = 64 * 1024;
+
+/// Looks at the start, and every half minute, until shutdown.
+pub(super) async fn empty(dir: PathBuf, handle: Handle, shutdown: CancellationToken) {
+    if let Err(error) = drop_box::prepare(&dir) {
+        tracing::warn!(
+            "{}: {error}; `postern sendmail` has no place for messages while the daemon is down. Make the directory, owned by the daemon's \
+             user and the group of those who may send, with mode 3730, or name another one as drop_dir",
+            dir.display()
+        );
+    }
+    let mut box_ = DropBox {
+        dir,
+        handle,
+        put_off: HashMap::new(),
+    };
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut routes = box_.handle.routes();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = looks.tick() => {}
+            Ok(()) = routes.changed() => box_.put_off.clear(),
+        }
+        box_.look(&shutdown).await;
+    }
+}
+
+struct DropBox {
+    dir: PathBuf,
+    handle: Handle,
+    /// What was refused, and until when it is left alone.
+    put_off: HashMap<PathBuf, Instant>,
+}
+
+impl DropBox {
+    async fn look(&mut self, shutdown: &CancellationToken) {
+        // Not there, or not for us: said at the start.
+        let Ok(found) = drop_box::list(&self.dir) else {
+            return;
+        };
+        let now = Instant::now();
+        self.put_off
+            .retain(|path, until| *until > now && found.contains(path));
+        for path in found {
+            if shutdown.is_cancelled() {
+                return;
+            }
+            if self.put_off.contains_key(&path) {
+                continue;
+            }
+            match self.take(&path, shutdown).await {
+                Ok(()) => {}
+                Err(NotTaken::Later(why)) => {
+                    tracing::warn!("{}: {why}; it is tried again", path.display());
+                    return;
+                }
+                Err(NotTaken::Refused(why)) => {
+                    tracing::error!(
+                        "{}: {why}; the message stays there and is tried again in an hour, and after a reload",
+                        path.display()
+                    );
+                    self.put_off.insert(path, now + REFUSED);
+                }
+            }
+        }
+    }
+
+    async fn take(&self, path: &Path, shutdown: &CancellationToken) -> Result<(), NotTaken> {
+        let refused = |error: std::io::Error| NotTaken::Refused(error.to_string());
+        let dropped = drop_box::open(path).map_err(refused)?;
+        let (ours, theirs) = tokio::io::duplex(PIPE);
+        let peer = format!("uid {}, dropped", dropped.uid);
+        let session = converse(theirs, peer, self.handle.desk(), shutdown.clone());
+        let client = hand_over(ours, &dropped.envelope, dropped.message);
+        let (ended, ()) = tokio::join!(client, session);
+        match ended.map_err(|error| NotTaken::Later(error.to_string()))? {
+            HandedOver::Accepted(_) => drop_box::remove(&self.dir, path).map_err(|error| {
+                NotTaken::Later(format!("it is in the spool, and stays here: {error}"))
+            }),
+            HandedOver::Later(reply) => Err(NotTaken::Later(reply)),
+            HandedOver::Refused { reply, .. } => Err(NotTaken::Refused(reply)),
+        }
+    }
+}
+
+/// Why a message is still there.
+enum NotTaken {
+    Later(String),
+    Refused(String),
+}
