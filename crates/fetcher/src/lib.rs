@@ -24,6 +24,7 @@ mod deliver;
 mod error;
 mod headline;
 mod imap;
+mod loops;
 mod show;
 mod task;
 

@@ -29,6 +29,8 @@ struct Claimed {
     account: String,
     history: History,
     blocked_since: Option<i64>,
+    /// Nothing is left to do once it is delivered: there is no mailbox to tell.
+    local: bool,
 }
 
 impl Spool {
@@ -190,8 +192,9 @@ fn claimed(t: &Tables<'_>, delivery: DeliveryId) -> Result<Claimed> {
     let span = |seconds: i64| Duration::from_secs(seconds.max(0).unsigned_abs());
     t.conn
         .prepare_cached(
-            "SELECT message, direction, account, attempts, refusals, doubts, since, blocked_for, blocked_since
-             FROM delivery WHERE id = ? AND state = 'claimed'",
+            "SELECT d.message, d.direction, d.account, attempts, refusals, doubts, since, blocked_for, blocked_since,
+               d.direction = 'in' AND m.folder IS NULL
+             FROM delivery d CROSS JOIN message m ON m.id = d.message WHERE d.id = ? AND state = 'claimed'",
         )?
         .query_row([delivery.0], |row| {
             let blocked_since: Option<i64> = row.get(8)?;
@@ -209,6 +212,7 @@ fn claimed(t: &Tables<'_>, delivery: DeliveryId) -> Result<Claimed> {
                     blocked_for: span(row.get::<_, i64>(7)? + blocked_now),
                 },
                 blocked_since,
+                local: row.get(9)?,
             })
         })
         .optional()?
@@ -229,7 +233,8 @@ fn record(
              ON CONFLICT DO UPDATE SET delivered = delivered + 1",
             [claimed.direction.as_str(), &claimed.account],
         )?;
-        if claimed.direction == Direction::Out && all_others_delivered(t, claimed)? {
+        let last = claimed.direction == Direction::Out && all_others_delivered(t, claimed)?;
+        if last || claimed.local {
             drop_message(t, claimed.message)?;
             return Ok(());
         }

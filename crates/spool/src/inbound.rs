@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::identity::{
     find_known, folder_id, is_elsewhere, is_known, listed, moved_by_hash, moved_by_headline,
 };
+use crate::own::{Marks, looping};
 use crate::rows::{NewMessage, drop_message, insert_message, printable, unsigned};
 use crate::tables::Tables;
 use crate::{DeliveryId, Direction, Headline, MessageId, Spool};
@@ -35,6 +36,8 @@ pub struct Incoming {
     pub headline: Headline,
     /// The provider's own number of the message, where it has one (Gmail: X-GM-MSGID).
     pub provider_id: Option<String>,
+    /// What its header section tells.
+    pub marks: Marks,
     /// All of it.
     pub body: Body,
 }
@@ -68,8 +71,8 @@ pub struct InClaim {
     pub delivery: DeliveryId,
     /// Whose body to open.
     pub message: MessageId,
-    /// Where it came from.
-    pub key: Key,
+    /// Where it came from; None: it is of our own making.
+    pub key: Option<Key>,
     /// This attempt's number, from 1.
     pub attempt: u32,
     /// Of the body.
@@ -114,6 +117,7 @@ impl Spool {
                     key,
                     headline,
                     provider_id,
+                    marks,
                     body,
                 } = message;
                 let folder = listed(t, &key.mailbox, &key.folder)?;
@@ -123,6 +127,7 @@ impl Spool {
                 {
                     return Ok(Taken::Known);
                 }
+                let held = looping(t, &key.mailbox, &marks)?;
                 let id = insert_message(
                     t,
                     NewMessage {
@@ -133,9 +138,10 @@ impl Spool {
                         envelope: None,
                         size: body.len,
                         body: Some(body),
+                        own: marks.own.as_ref(),
                     },
                 )?;
-                insert_delivery(t, id, &key.mailbox, None)?;
+                insert_delivery(t, id, &key.mailbox, held.as_deref())?;
                 Ok(Taken::New(id))
             })
             .await
@@ -168,6 +174,7 @@ impl Spool {
                         envelope: None,
                         size,
                         body: None,
+                        own: None,
                     },
                 )?;
                 insert_delivery(t, id, &key.mailbox, Some(&why))?;
@@ -292,7 +299,7 @@ impl Spool {
 }
 
 /// The one delivery of an inbound message: due, or held at once with the reason.
-fn insert_delivery(
+pub(crate) fn insert_delivery(
     t: &Tables<'_>,
     message: MessageId,
     mailbox: &str,
@@ -318,7 +325,7 @@ fn insert_delivery(
 fn due_in(t: &Tables<'_>, mailbox: &str, limit: usize) -> Result<Vec<InClaim>> {
     let mut statement = t.conn.prepare_cached(
         "SELECT d.id, d.message, d.attempts, f.name, m.uidvalidity, m.uid, m.sha256, m.size
-         FROM delivery d CROSS JOIN message m ON m.id = d.message CROSS JOIN folder f ON f.id = m.folder
+         FROM delivery d CROSS JOIN message m ON m.id = d.message LEFT JOIN folder f ON f.id = m.folder
          WHERE d.direction = 'in' AND d.account = ? AND d.due_at <= ? ORDER BY d.due_at, d.id LIMIT ?",
     )?;
     let rows = statement.query_map(
@@ -328,16 +335,24 @@ fn due_in(t: &Tables<'_>, mailbox: &str, limit: usize) -> Result<Vec<InClaim>> {
                 delivery: DeliveryId(row.get(0)?),
                 message: MessageId(row.get(1)?),
                 attempt: row.get::<_, u32>(2)?.saturating_add(1),
-                key: Key {
-                    mailbox: mailbox.to_owned(),
-                    folder: row.get(3)?,
-                    uidvalidity: row.get(4)?,
-                    uid: row.get(5)?,
-                },
+                key: key_of(row, mailbox)?,
                 sha256: row.get(6)?,
                 size: unsigned(row, 7)?,
             })
         },
     )?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The key of a claimed message; one of our own making has none.
+fn key_of(row: &rusqlite::Row<'_>, mailbox: &str) -> rusqlite::Result<Option<Key>> {
+    let Some(folder) = row.get(3)? else {
+        return Ok(None);
+    };
+    Ok(Some(Key {
+        mailbox: mailbox.to_owned(),
+        folder,
+        uidvalidity: row.get(4)?,
+        uid: row.get(5)?,
+    }))
 }

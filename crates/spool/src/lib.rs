@@ -10,6 +10,9 @@
 //! [to be acknowledged](Spool::to_acknowledge), and when the mailbox was told, it is
 //! [acknowledged](Spool::acknowledged): the message goes, its key stays in `seen` for good.
 //!
+//! A message of our own making (a bounce, say) may be [taken in](Spool::take_in_local) for a mailbox's ticket command too; it is delivered
+//! like the others, and goes when it is.
+//!
 //! Outbound: the submission server streams a body and [takes the message out](Spool::take_out) before it says
 //! 250; the sender [claims](Spool::claim_out) what is due for a relay and settles each recipient; with
 //! the last one the message goes.
@@ -45,6 +48,7 @@ mod left_out;
 mod open;
 mod outbound;
 pub mod outcome;
+mod own;
 mod queue;
 mod reads;
 mod rows;
@@ -70,6 +74,7 @@ pub use inbound::{InClaim, Incoming, Key, Taken, Unfetchable};
 pub use left_out::Fingerprint;
 pub use outbound::{OutClaim, OutRecipient, Outgoing, Recipient, TakenOut};
 pub use outcome::Outcome;
+pub use own::{Local, Marks, ORIGIN_HEADER, Own, OwnKind};
 pub use queue::{Counts, QueueDelivery, QueueEntry, QueueRow};
 
 use clock::Clock;
@@ -138,6 +143,8 @@ struct Inner {
     clock: Clock,
     /// `spool/`.
     folder: Arc<Path>,
+    /// What our own messages are known by.
+    instance: String,
 }
 
 impl Spool {
@@ -170,6 +177,7 @@ impl Spool {
         let (database, folder) = open::paths(dir);
         let folder: Arc<Path> = folder.into();
         let hints = Arc::new(Hints::default());
+        let instance = conn.query_row("SELECT id FROM instance", (), |row| row.get(0))?;
         let housekeeper = Housekeeper::start(
             open::connect(&database)?,
             database.clone(),
@@ -189,6 +197,7 @@ impl Spool {
                 hints,
                 clock,
                 folder,
+                instance,
             }),
         })
     }

@@ -194,6 +194,7 @@ fn insert_outgoing(t: &Tables<'_>, message: Outgoing) -> Result<MessageId> {
             envelope: Some((&message.sender, message.smtputf8, message.eight_bit)),
             size: message.body.len,
             body: Some(message.body),
+            own: None,
         },
     )?;
     if message.ret.is_some() || message.envid.is_some() {

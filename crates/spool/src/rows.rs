@@ -4,6 +4,7 @@ use rusqlite::{OptionalExtension, params};
 
 use crate::body::{Body, Content};
 use crate::error::Result;
+use crate::own::Own;
 use crate::tables::Tables;
 use crate::{DeliveryId, Direction, Headline, MessageId};
 
@@ -34,6 +35,7 @@ pub(crate) struct NewMessage<'a> {
     pub(crate) size: u64,
     /// None: it cannot be fetched.
     pub(crate) body: Option<Body>,
+    pub(crate) own: Option<&'a Own>,
 }
 
 /// Inserts a message and its body; the body's file stays once this is committed.
@@ -54,8 +56,8 @@ pub(crate) fn insert_message(t: &Tables<'_>, new: NewMessage<'_>) -> Result<Mess
         .map_or((None, false, false), |(sender, u, e)| (Some(sender), u, e));
     t.execute(
         "INSERT INTO message (direction, account, folder, uidvalidity, uid, sender, smtputf8, eight_bit,
-           header_from, header_subject, header_message_id, size, sha256, place, file, durable, taken_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+           header_from, header_subject, header_message_id, size, sha256, place, file, durable, taken_at, own, own_id)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             new.direction.as_str(),
             new.account,
@@ -73,7 +75,9 @@ pub(crate) fn insert_message(t: &Tables<'_>, new: NewMessage<'_>) -> Result<Mess
             place,
             file,
             durable,
-            t.now
+            t.now,
+            new.own.map(|own| own.kind.as_str()),
+            new.own.map(|own| &own.id),
         ],
     )?;
     let message = MessageId(t.conn.last_insert_rowid());
@@ -105,6 +109,10 @@ pub(crate) fn drop_message(t: &Tables<'_>, message: MessageId) -> Result<bool> {
 
 /// Removes an inbound message and its key, so that it is fetched again.
 pub(crate) fn forget_message(t: &Tables<'_>, message: MessageId) -> Result<()> {
+    t.execute(
+        "DELETE FROM own WHERE (mailbox, id) = (SELECT account, own_id FROM message WHERE id = ?)",
+        [message.0],
+    )?;
     t.execute(
         "DELETE FROM seen WHERE (folder, uidvalidity, uid) =
            (SELECT folder, uidvalidity, uid FROM message WHERE id = ?)",

@@ -8,16 +8,18 @@ use std::path::Path;
 use rusqlite::params;
 use sha2::{Digest, Sha256};
 
+use crate::MessageId;
 use crate::body::{CHUNK, is_body_name};
 use crate::error::{Result, SpoolError};
+use crate::own::forget_old;
 use crate::rows::{DEAD_PAUSE, PUT_BACK, forget_message, move_times, unsigned};
 use crate::tables::Tables;
-use crate::{Direction, MessageId};
 
 /// A message whose body is a file.
 struct FileBody {
     message: MessageId,
-    direction: Direction,
+    /// From a mailbox, which may still hold it.
+    fetched: bool,
     file: String,
     size: u64,
     sha256: Vec<u8>,
@@ -29,6 +31,7 @@ struct FileBody {
 pub(crate) fn sweep(t: &Tables<'_>, folder: &Path) -> Result<()> {
     follow_clock(t)?;
     release_leases(t)?;
+    forget_old(t)?;
     let bodies = file_bodies(t)?;
     let mut named: HashSet<&str> = HashSet::new();
     for body in &bodies {
@@ -67,14 +70,14 @@ fn release_leases(t: &Tables<'_>) -> Result<()> {
 
 fn file_bodies(t: &Tables<'_>) -> Result<Vec<FileBody>> {
     let mut statement = t.conn.prepare_cached(
-        "SELECT id, direction, file, size, sha256, durable,
+        "SELECT id, folder IS NOT NULL, file, size, sha256, durable,
            EXISTS (SELECT 1 FROM delivery WHERE message = m.id AND state <> 'delivered')
          FROM message m WHERE file IS NOT NULL",
     )?;
     let rows = statement.query_map((), |row| {
         Ok(FileBody {
             message: MessageId(row.get(0)?),
-            direction: Direction::from_word(row.get_ref(1)?.as_str()?),
+            fetched: row.get(1)?,
             file: row.get(2)?,
             size: unsigned(row, 3)?,
             sha256: row.get(4)?,
@@ -122,7 +125,7 @@ fn hash(mut file: File) -> std::io::Result<Vec<u8>> {
 /// An inbound body that was not made durable is still in its mailbox: it is forgotten, and fetched
 /// again. Any other damage is a failing disk's, and a person must know.
 fn set_aside(t: &Tables<'_>, body: &FileBody, why: &str) -> Result<()> {
-    if body.direction == Direction::In && !body.durable {
+    if body.fetched && !body.durable {
         tracing::warn!(
             queue_id = body.message.0,
             why,
@@ -140,7 +143,7 @@ fn set_aside(t: &Tables<'_>, body: &FileBody, why: &str) -> Result<()> {
          WHERE message = ?1 AND state <> 'delivered'",
         params![body.message.0, why, t.now],
     )?;
-    if body.direction == Direction::In {
+    if body.fetched {
         // Retrying it forgets it, so that a mailbox that still holds it gives it again.
         t.execute(
             "UPDATE message SET place = 'none' WHERE id = ?",

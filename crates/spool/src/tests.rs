@@ -7,6 +7,7 @@ mod held;
 mod identity;
 mod model;
 mod opening;
+mod own;
 mod people;
 
 use std::path::Path;
@@ -118,6 +119,7 @@ impl Bench {
             key: key.clone(),
             headline: headline("in"),
             provider_id: None,
+            marks: Marks::default(),
             body: self.body(bytes, durable).await,
         };
         self.spool.take_in(incoming).await.unwrap()

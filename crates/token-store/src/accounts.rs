@@ -1,10 +1,12 @@
 //! Mailbox and relay definitions: types, checks, rows; and the board of their present condition.
 
 mod board;
+mod care;
 mod declare;
 mod deliver;
 
 pub use board::{Board, Condition, Kind, Light};
+pub use care::{Care, Failed};
 pub use deliver::{Deliver, Preset, TicketCommand, Way};
 
 use crate::{Secret, Store, StoreError};
@@ -48,6 +50,9 @@ pub struct Mailbox {
     pub deliver: Deliver,
     /// What happens to a delivered message in the mailbox.
     pub after: After,
+    /// What is done about mail that fails, loops, or comes in floods.
+    #[serde(default)]
+    pub care: Care,
     /// Not fetched for now.
     pub paused: bool,
     /// Minutes after which IDLE is issued again (template's quirk; default 25).

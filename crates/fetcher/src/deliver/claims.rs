@@ -43,6 +43,7 @@ impl Deliveries {
         let lease = deliver
             .timeout
             .saturating_mul(turns)
+            .saturating_add(self.pace.span(limit + LOW))
             .saturating_add(Duration::from_secs(60));
         let (spool, name) = (self.spool.clone(), self.mailbox.name.clone());
         self.claiming = Some(Box::pin(async move {
@@ -75,6 +76,9 @@ impl Deliveries {
     /// When to look at the spool, or go on, without being told.
     pub(super) fn look_at(&self) -> Instant {
         let now = Instant::now();
+        if let Some(until) = self.throttled_until.filter(|&until| until > now) {
+            return until;
+        }
         if let Some(until) = self.paused_until {
             return until;
         }

@@ -8,6 +8,7 @@ mod check;
 mod claims;
 mod command;
 mod job;
+mod pace;
 mod patience;
 mod reading;
 mod record;
@@ -31,6 +32,7 @@ pub(crate) use self::check::check;
 use self::carrier::Carrier;
 use self::claims::next_claim;
 use self::job::{Finished, Job, Ready};
+use self::pace::Pace;
 use self::slump::Slump;
 use crate::imap::session::Signals;
 use crate::show::Show;
@@ -76,6 +78,10 @@ pub(crate) struct Deliveries {
     idle: bool,
     slump: Slump,
     paused_until: Option<Instant>,
+    /// Messages a minute.
+    pace: Pace,
+    /// The next delivery may begin then.
+    throttled_until: Option<Instant>,
     quick: bool,
 }
 
@@ -87,6 +93,7 @@ impl Deliveries {
         show: Show,
     ) -> Self {
         let carrier = Carrier::new(&mailbox);
+        let pace = Pace::new(mailbox.care.rate, Instant::now());
         Self {
             mailbox,
             spool,
@@ -102,6 +109,8 @@ impl Deliveries {
             idle: false,
             slump: Slump::new(),
             paused_until: None,
+            pace,
+            throttled_until: None,
             quick: true,
         }
     }
@@ -145,6 +154,9 @@ impl Deliveries {
         } else {
             self.mailbox.deliver.concurrency.max(1)
         };
+        if self.throttled_until.take().is_some() && self.ready.is_none() && self.queue.is_empty() {
+            self.show.delivery(None);
+        }
         while self.paused_until.is_none() {
             if self.ready.is_none() {
                 let Some(claim) = self.queue.pop_front() else {
@@ -158,10 +170,16 @@ impl Deliveries {
             if self.running.len() >= concurrency || open > concurrency {
                 return;
             }
+            self.throttled_until = self.pace.not_before(Instant::now());
+            if self.throttled_until.is_some() {
+                self.show.delivery(self.backlog());
+                return;
+            }
             let Some((claim, message)) = self.ready.take() else {
                 return;
             };
             let carrier = self.carrier.clone();
+            self.pace.note(Instant::now());
             let mut running: Running = Box::pin(async move {
                 let begun = Instant::now();
                 let finished = match message {
@@ -203,7 +221,8 @@ impl Deliveries {
             took,
         } = ended;
         let outcome = &finished.outcome;
-        record::log(&claim, outcome, finished.output.as_deref(), took);
+        let name = &self.mailbox.name;
+        record::log(name, &claim, outcome, finished.output.as_deref(), took);
         self.quick = took < QUICK;
         let delivered = matches!(outcome, Outcome::Delivered { .. });
         let pause = self.slump.after(outcome, fastrand::f64());
@@ -211,7 +230,7 @@ impl Deliveries {
             Outcome::Retry { why, .. } | Outcome::Blocked { why, .. } if pause.is_some() => {
                 Some(format!("deliveries fail and pause: {why}"))
             }
-            _ => None,
+            _ => self.backlog(),
         };
         let delivery = claim.delivery;
         let settle = record::settle(
@@ -240,6 +259,13 @@ impl Deliveries {
             self.paused_until = Some(Instant::now() + pause);
             self.put_back().await;
         }
+    }
+
+    /// What waits because of the rate, in words.
+    fn backlog(&self) -> Option<String> {
+        self.throttled_until?;
+        let waiting = self.spool.undelivered(&self.mailbox.name).ok()?;
+        Some(self.pace.words(waiting))
     }
 
     fn settled(&mut self, settled: &Settled) {

@@ -11,8 +11,16 @@ use super::job::Finished;
 pub(super) const AGAIN: Duration = Duration::from_secs(1);
 
 /// One line per delivery, with everything a message can be found by.
-pub(super) fn log(claim: &InClaim, outcome: &Outcome, output: Option<&str>, took: Duration) {
-    let (mailbox, folder, uid) = (&claim.key.mailbox, &claim.key.folder, claim.key.uid);
+pub(super) fn log(
+    mailbox: &str,
+    claim: &InClaim,
+    outcome: &Outcome,
+    output: Option<&str>,
+    took: Duration,
+) {
+    // One of our own making came from no folder.
+    let folder = claim.key.as_ref().map(|key| key.folder.as_str());
+    let uid = claim.key.as_ref().map(|key| key.uid);
     let (queue_id, sha256, attempt) = (claim.message.0, crate::hex(&claim.sha256), claim.attempt);
     match outcome {
         Outcome::Delivered { .. } => {

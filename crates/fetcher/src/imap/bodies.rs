@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 
 use imap_proto::MessageSection;
-use spool::{Key, Spool, SpoolError, Taken};
+use spool::{Key, Marks, Spool, SpoolError, Taken};
 use token_store::accounts::Mailbox;
 use tokio::sync::Notify;
 
@@ -25,6 +25,7 @@ use super::folder::Folder;
 use super::listing::Listed;
 use super::session::Memory;
 use crate::error::FetchError;
+use crate::loops::{Limits, marks};
 
 /// A message up to this size is fetched whole; a larger one in pieces of this size. One piece, or one whole message, and what is
 /// being taken in are all that is ever in memory.
@@ -270,6 +271,15 @@ impl<'a> Intake<'a> {
             why,
             "not taken in; looked at again later"
         );
+    }
+
+    /// What the beginning of a message tells of loops.
+    fn marks(&self, bytes: &[u8]) -> Marks {
+        let limits = Limits {
+            max_received: self.mailbox.care.max_received,
+            address: &self.mailbox.user,
+        };
+        marks(bytes, limits, |origin| self.spool.own(origin))
     }
 
     fn key(&self, uid: u32) -> Key {

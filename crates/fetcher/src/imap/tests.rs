@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use provider_template::Tls;
-use token_store::accounts::{After, Auth, Deliver, Mailbox, Sasl, StartFrom, Watch, Way};
+use token_store::accounts::{After, Auth, Care, Deliver, Mailbox, Sasl, StartFrom, Watch, Way};
 use token_store::{AccessToken, Credential, Secret};
 
 use super::*;
@@ -85,6 +85,7 @@ fn mailbox(port: u16) -> Mailbox {
             concurrency: 1,
         },
         after: After::Delete,
+        care: Care::default(),
         paused: false,
         idle_minutes: 25,
         trash_on_delete: false,

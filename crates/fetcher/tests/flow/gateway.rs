@@ -8,7 +8,7 @@ use fetcher::{Parts, run};
 use provider_template::Tls;
 use spool::Spool;
 use token_store::accounts::{
-    After, Auth, Board, Condition, Deliver, Kind, Mailbox, Sasl, StartFrom, Watch, Way,
+    After, Auth, Board, Care, Condition, Deliver, Kind, Mailbox, Sasl, StartFrom, Watch, Way,
 };
 use token_store::seal::Key;
 use token_store::{Secret, Store, Tokens, TokensOptions};
@@ -72,6 +72,7 @@ impl Gateway {
                 concurrency: 1,
             },
             after,
+            care: Care::default(),
             paused: false,
             idle_minutes: 25,
             trash_on_delete: false,

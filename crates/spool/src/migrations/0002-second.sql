@@ -39,3 +39,19 @@ CREATE TABLE flagged (
   uid         INTEGER NOT NULL,
   PRIMARY KEY (folder, uidvalidity, uid)
 ) STRICT, WITHOUT ROWID;
+
+-- What this spool's own bounces and notices are known by when they come back.
+CREATE TABLE instance (id TEXT NOT NULL) STRICT;
+INSERT INTO instance (id) VALUES (lower(hex(randomblob(8))));
+
+-- Of our own making: 'bounce' or 'notice'. An inbound message without a folder never was in a mailbox.
+ALTER TABLE message ADD COLUMN own TEXT;
+ALTER TABLE message ADD COLUMN own_id TEXT;
+
+-- Which of our own messages a mailbox's ticket command was given already.
+CREATE TABLE own (
+  mailbox TEXT NOT NULL,
+  id      TEXT NOT NULL,
+  at      INTEGER NOT NULL,
+  PRIMARY KEY (mailbox, id)
+) STRICT, WITHOUT ROWID;

@@ -26,6 +26,7 @@ async fn fifty_megabytes_pass_through_one_chunk_of_memory() {
         key: key(1, 1),
         headline: headline("big"),
         provider_id: None,
+        marks: Marks::default(),
         body,
     };
     let Taken::New(message) = bench.spool.take_in(incoming).await.unwrap() else {
@@ -52,6 +53,7 @@ async fn bodies_of_every_size_around_a_chunk_come_back_byte_for_byte() {
             key: key(1, uid),
             headline: headline("x"),
             provider_id: None,
+            marks: Marks::default(),
             body,
         };
         let Taken::New(message) = bench.spool.take_in(incoming).await.unwrap() else {

@@ -18,6 +18,7 @@ async fn inbound_a_kill_at_any_step_repeats_that_step_and_no_other() {
         key: key(1, 1),
         headline: headline("x"),
         provider_id: None,
+        marks: Marks::default(),
         body,
     };
     bench.spool.take_in(incoming).await.unwrap();
@@ -88,6 +89,7 @@ async fn a_job_that_fails_takes_no_other_of_its_group_with_it() {
                     key: key(1, uid),
                     headline: Headline::default(),
                     provider_id: None,
+                    marks: Marks::default(),
                     body,
                 };
                 assert!(matches!(
@@ -177,6 +179,7 @@ async fn a_transaction_that_sqlite_gives_up_fails_what_ran_in_it_and_the_rest_ge
         key: key(1, 1),
         headline: headline("before"),
         provider_id: None,
+        marks: Marks::default(),
         body,
     });
     let gives_up = bench.spool.inner.writer.call(|t| {
@@ -188,6 +191,7 @@ async fn a_transaction_that_sqlite_gives_up_fails_what_ran_in_it_and_the_rest_ge
         key: key(1, 2),
         headline: headline("after"),
         provider_id: None,
+        marks: Marks::default(),
         body,
     });
     let queued = async {
@@ -220,6 +224,7 @@ async fn a_busy_database_changes_nothing_and_the_body_goes() {
         key: key(1, 1),
         headline: headline("x"),
         provider_id: None,
+        marks: Marks::default(),
         body,
     };
     let answer = bench.spool.take_in(incoming).await;
@@ -253,6 +258,7 @@ async fn a_full_disk_is_told_as_such_and_the_spool_works_on_when_there_is_room()
         key: key(1, 2),
         headline: headline("x"),
         provider_id: None,
+        marks: Marks::default(),
         body,
     };
     let answer = bench.spool.take_in(incoming).await;

@@ -333,6 +333,7 @@ async fn a_message_the_provider_shows_in_two_folders_is_one_also_after_a_restart
             },
             headline: headline("in"),
             provider_id: Some(id.into()),
+            marks: Marks::default(),
             body: bench.body(bytes, false).await,
         };
         bench.spool.take_in(incoming).await.unwrap()

@@ -182,6 +182,7 @@ async fn a_closed_spool_has_done_what_was_asked_and_takes_no_more() {
                         key: key(1, uid),
                         headline: Headline::default(),
                         provider_id: None,
+                        marks: Marks::default(),
                         body,
                     })
                     .await
@@ -223,6 +224,7 @@ async fn concurrent_callers_share_commits() {
                     key: key(1, uid),
                     headline: Headline::default(),
                     provider_id: None,
+                    marks: Marks::default(),
                     body,
                 })
                 .await

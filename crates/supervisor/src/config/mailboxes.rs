@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use provider_template::Tls;
-use token_store::accounts::{After, Mailbox, StartFrom, Watch};
+use token_store::accounts::{After, Care, Failed, Mailbox, StartFrom, Watch};
 
 use super::accounts::{Known, Names, Ports, endpoint, sign_in, user};
 use super::deliver;
@@ -25,6 +25,10 @@ const POLL: Duration = Duration::from_secs(5 * 60);
 const IDLE_MINUTES: u32 = 25;
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
+/// Held mail is looked at by somebody within so long, or never.
+const YEARS: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// Below this one large message would already be too much; above it a disk is full first.
+const HELD_SIZES: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 44;
 
 /// Reads every mailbox.
 pub(super) fn read(root: &Section<'_>, known: &Known<'_>, origin: &str) -> Vec<Mailbox> {
@@ -86,6 +90,7 @@ fn mailbox(
     let after = section
         .get("after")
         .map_or(Some(After::Delete), |field| after(&field, &folders));
+    let care = care(&section, &folders);
     let paused = section
         .get("paused")
         .map_or(Some(false), |field| field.switch());
@@ -108,6 +113,7 @@ fn mailbox(
         max_size: max_size?,
         deliver: deliver?,
         after: after?,
+        care: care?,
         paused: paused?,
         idle_minutes: quirks
             .and_then(|postern| postern.quirks.idle_minutes)
@@ -193,6 +199,54 @@ fn after(field: &Field<'_>, folders: &[String]) -> Option<After> {
         }
         None => {}
     }
+    let (folder, create) = move_to(field, expected, folders)?;
+    Some(After::Move { folder, create })
+}
+
+/// What is done about mail that fails, loops, or comes in floods.
+fn care(section: &Section<'_>, folders: &[String]) -> Option<Care> {
+    let failed = section
+        .get("failed")
+        .map_or(Some(Failed::Keep), |field| failed(&field, folders));
+    let held_for = section
+        .get("held_for")
+        .map_or(Some(Care::HELD_FOR), |field| field.duration(DAY..=YEARS));
+    let max_held = section
+        .get("max_held")
+        .map_or(Some(Care::MAX_HELD), |field| field.size(HELD_SIZES));
+    let rate = section
+        .get("rate")
+        .map_or(Some(None), |field| field.rate().map(Some));
+    let max_received = section
+        .get("max_received")
+        .map_or(Some(u64::from(Care::MAX_RECEIVED)), |field| {
+            field.number(10..=1_000)
+        });
+    Some(Care {
+        failed: failed?,
+        held_for: held_for?,
+        max_held: max_held?,
+        rate: rate?,
+        max_received: u32::try_from(max_received?).ok()?,
+    })
+}
+
+fn failed(field: &Field<'_>, folders: &[String]) -> Option<Failed> {
+    let expected = "keep or {move: FOLDER}";
+    match field.scalar() {
+        Some("keep") => return Some(Failed::Keep),
+        Some(_) => {
+            field.expected(expected);
+            return None;
+        }
+        None => {}
+    }
+    let (folder, create) = move_to(field, expected, folders)?;
+    Some(Failed::Move { folder, create })
+}
+
+/// `{move: FOLDER, create: true}`.
+fn move_to(field: &Field<'_>, expected: &str, folders: &[String]) -> Option<(String, bool)> {
     let section = field.section(expected)?;
     let target = section.require("move", "the folder to move to");
     let create = section
@@ -207,8 +261,5 @@ fn after(field: &Field<'_>, folders: &[String]) -> Option<After> {
         ));
         return None;
     }
-    Some(After::Move {
-        folder: folder.to_owned(),
-        create: create?,
-    })
+    Some((folder.to_owned(), create?))
 }

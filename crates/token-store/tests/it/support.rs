@@ -5,7 +5,9 @@ use provider_template::{Answer, Autofill, Config, Entry, Flow, Request, Tls};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use token_store::accounts::{After, Auth, Deliver, Mailbox, Relay, Sasl, StartFrom, Watch, Way};
+use token_store::accounts::{
+    After, Auth, Care, Deliver, Mailbox, Relay, Sasl, StartFrom, Watch, Way,
+};
 use token_store::seal::Key;
 use token_store::{Secret, Store, TokenStatus, Tokens, TokensOptions};
 
@@ -198,6 +200,7 @@ pub(crate) fn mailbox(name: &str, auth: Auth) -> Mailbox {
             folder: "Done".into(),
             create: true,
         },
+        care: Care::default(),
         paused: false,
         idle_minutes: 25,
         trash_on_delete: false,

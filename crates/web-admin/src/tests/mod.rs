@@ -14,7 +14,7 @@ use sandbox::{Knobs, Provider};
 use spool::Spool;
 use tempfile::TempDir;
 use token_store::accounts::{
-    After, Auth, Board, Declared, Deliver, Mailbox, Relay, Sasl, StartFrom, Watch, Way,
+    After, Auth, Board, Care, Declared, Deliver, Mailbox, Relay, Sasl, StartFrom, Watch, Way,
 };
 use token_store::seal::Key;
 use token_store::{Secret, Store, Tokens, TokensOptions};
@@ -333,6 +333,7 @@ fn mailbox(name: &str, user: &str, auth: Auth) -> Mailbox {
             concurrency: 1,
         },
         after: After::Delete,
+        care: Care::default(),
         paused: false,
         idle_minutes: 25,
         trash_on_delete: false,

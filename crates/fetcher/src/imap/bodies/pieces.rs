@@ -1,6 +1,6 @@
 //! Messages in pieces, and the question whether a message really ends where its bytes ended.
 
-use spool::{BodyWriter, Headline};
+use spool::{BodyWriter, Headline, Marks};
 
 use super::came::Came;
 use super::{Intake, PIECE};
@@ -15,6 +15,7 @@ pub(super) struct Partial {
     pub(super) headline: Headline,
     /// X-GM-MSGID.
     pub(super) provider_id: Option<u64>,
+    pub(super) marks: Marks,
 }
 
 impl Partial {
@@ -36,6 +37,7 @@ impl Intake<'_> {
             body: self.spool.body(),
             headline: Headline::default(),
             provider_id: None,
+            marks: Marks::default(),
             listed,
         };
         loop {
@@ -66,6 +68,7 @@ impl Intake<'_> {
             if offset == 0 {
                 partial.headline = headline(&got);
                 partial.provider_id = provider_id;
+                partial.marks = self.marks(&got);
             }
             partial.body.write(&got).await?;
             if partial.body.len() > self.mailbox.max_size {

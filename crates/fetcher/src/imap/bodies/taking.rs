@@ -1,7 +1,7 @@
 //! Complete messages on their way into the spool, in order, while the next ones are fetched.
 
 use futures_util::FutureExt as _;
-use spool::{Incoming, Taken};
+use spool::{Incoming, Marks, Taken};
 
 use super::pieces::Partial;
 use super::{Intake, Taking};
@@ -16,8 +16,9 @@ impl Intake<'_> {
     /// Hands a complete message to the spool and goes on; messages are taken in the order of these calls.
     pub(super) async fn take(&mut self, partial: Partial) -> Result<(), FetchError> {
         let (uid, bytes) = (partial.listed.uid, partial.body.len());
-        // The mailbox still holds the message, and a torn body is recognised: no wait for the disk.
-        let body = partial.body.finish(false).await?;
+        // The mailbox still holds the message, and a torn body is recognised: no wait for the disk, but for what may be held at once.
+        let durable = partial.marks != Marks::default();
+        let body = partial.body.finish(durable).await?;
         tracing::debug!(
             mailbox = self.mailbox.name,
             folder = self.folder.name,
@@ -31,6 +32,7 @@ impl Intake<'_> {
             key: self.key(uid),
             headline: partial.headline,
             provider_id: partial.provider_id.map(|id| id.to_string()),
+            marks: partial.marks,
             body,
         };
         let spool = self.spool.clone();

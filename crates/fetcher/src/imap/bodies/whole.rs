@@ -81,6 +81,7 @@ impl Intake<'_> {
         let partial = Partial {
             headline: headline(bytes),
             provider_id: came.provider_id,
+            marks: self.marks(bytes),
             body,
             listed,
         };
