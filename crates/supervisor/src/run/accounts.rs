@@ -36,8 +36,16 @@ pub(crate) struct Change {
 
 /// The accounts of a database, in the order in which they start.
 pub(crate) fn of_store(store: &Store) -> Result<Vec<Account>, StoreError> {
-    let mailboxes = store.mailboxes()?.into_iter().map(Account::Mailbox);
-    let relays = store.relays()?.into_iter().map(Account::Relay);
+    let mailboxes = store
+        .mailboxes()?
+        .into_iter()
+        .map(Box::new)
+        .map(Account::Mailbox);
+    let relays = store
+        .relays()?
+        .into_iter()
+        .map(Box::new)
+        .map(Account::Relay);
     Ok(mailboxes.chain(relays).collect())
 }
 
@@ -46,7 +54,7 @@ pub(crate) fn routes(accounts: &[Account]) -> Result<Routes, String> {
     let relays: Vec<Relay> = accounts
         .iter()
         .filter_map(|account| match account {
-            Account::Relay(relay) => Some(relay.clone()),
+            Account::Relay(relay) => Some(Relay::clone(relay)),
             Account::Mailbox(_) => None,
         })
         .collect();
@@ -214,7 +222,7 @@ async fn work(account: Account, shared: Shared, poke: Arc<Notify>, stop: Cancell
     match account {
         Account::Mailbox(mailbox) => {
             fetcher::run(
-                mailbox,
+                *mailbox,
                 fetcher::Parts {
                     spool,
                     tokens,
@@ -227,7 +235,7 @@ async fn work(account: Account, shared: Shared, poke: Arc<Notify>, stop: Cancell
         }
         Account::Relay(relay) => {
             sender::relay(
-                relay,
+                *relay,
                 sender::Parts {
                     spool,
                     tokens,

@@ -199,7 +199,14 @@ impl Handle {
         // Looked at before anything is written: afterwards there would be no way back.
         let mut future = of_store(store)?;
         future.retain(|account| declared_in(account) != Some(origin.as_str()));
-        future.extend(new.declared.relays.iter().cloned().map(Account::Relay));
+        future.extend(
+            new.declared
+                .relays
+                .iter()
+                .cloned()
+                .map(Box::new)
+                .map(Account::Relay),
+        );
         routes(&future).map_err(ReloadError::Routes)?;
 
         store.declare(&origin, new.declared.clone()).await?;

@@ -10,8 +10,8 @@ pub(crate) type Id = (Kind, String);
 /// A mailbox or a relay.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Account {
-    Mailbox(Mailbox),
-    Relay(Relay),
+    Mailbox(Box<Mailbox>),
+    Relay(Box<Relay>),
 }
 
 impl Account {
@@ -104,7 +104,7 @@ pub(crate) mod tests {
     use token_store::Secret;
 
     pub(crate) fn relay(name: &str, host: &str) -> Account {
-        Account::Relay(Relay {
+        Account::Relay(Box::new(Relay {
             name: name.into(),
             host: host.into(),
             port: 465,
@@ -120,7 +120,7 @@ pub(crate) mod tests {
             no_initial_response: false,
             paused: false,
             declared_in: None,
-        })
+        }))
     }
 
     fn running(accounts: &[Account]) -> BTreeMap<Id, Account> {
