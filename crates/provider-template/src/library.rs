@@ -7,13 +7,24 @@ use crate::entry::Entry;
 use crate::format::{Problem, read_first};
 
 /// The built-in templates, in the order of lists.
-const BUILT_IN: [&str; 7] = [
+const BUILT_IN: [&str; 18] = [
     include_str!("../../../config/templates/google.yaml"),
+    include_str!("../../../config/templates/google-service-account.yaml"),
     include_str!("../../../config/templates/microsoft-common.yaml"),
     include_str!("../../../config/templates/microsoft-organizations.yaml"),
     include_str!("../../../config/templates/microsoft-consumers.yaml"),
     include_str!("../../../config/templates/microsoft-tenant.yaml"),
     include_str!("../../../config/templates/microsoft-app.yaml"),
+    include_str!("../../../config/templates/microsoft-gcc-high.yaml"),
+    include_str!("../../../config/templates/microsoft-dod.yaml"),
+    include_str!("../../../config/templates/microsoft-china.yaml"),
+    include_str!("../../../config/templates/yahoo.yaml"),
+    include_str!("../../../config/templates/aol.yaml"),
+    include_str!("../../../config/templates/fastmail.yaml"),
+    include_str!("../../../config/templates/yandex.yaml"),
+    include_str!("../../../config/templates/mailru.yaml"),
+    include_str!("../../../config/templates/comcast.yaml"),
+    include_str!("../../../config/templates/seznam.yaml"),
     include_str!("../../../config/templates/generic.yaml"),
 ];
 

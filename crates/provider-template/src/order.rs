@@ -3,7 +3,7 @@
 mod choices;
 mod endpoints;
 
-use crate::additions::{Assertion, ServiceAccount, Variable};
+use crate::additions::{Assertion, Variable};
 use crate::check::Mistake;
 use crate::entry::{Entry, Notifications};
 use crate::flow::Flow;
@@ -22,12 +22,12 @@ pub struct Order {
     pub client_id: String,
     /// The client's secret; may be empty where a person consents (public clients).
     pub client_secret: Secret,
-    /// The PEM key that signs assertions; only for a certificate or a service account.
+    /// The PEM key of the certificate.
     pub private_key: Secret,
     /// The client proves itself by this certificate instead of a secret.
     pub assertion: Option<Assertion>,
-    /// Who signs for the mailbox users, in the flow of that name; an audience that isn't given stays the template's.
-    pub service_account: Option<ServiceAccount>,
+    /// The key file of who signs for the mailbox users, as [`crate::KeyFile`] reads it, in the flow of that name.
+    pub service_account: Secret,
     /// Who signs in, in the flow [`Flow::Password`].
     pub user: String,
     /// That user's password.
@@ -42,8 +42,8 @@ pub struct Order {
     pub endpoints: Endpoints,
     /// Whether the config is to be used.
     pub valid: bool,
-    /// What an administrator wants to be told.
-    pub notifications: Notifications,
+    /// What an administrator wants to be told, instead of the template's.
+    pub notifications: Option<Notifications>,
 }
 
 /// Endpoints that override a template's.
@@ -106,7 +106,9 @@ impl Entry {
         made.name = order.name.trim().to_owned();
         made.valid = order.valid;
         made.config.template_name = Some(self.name.clone());
-        made.config.notifications = order.notifications;
+        if let Some(wanted) = order.notifications {
+            made.config.notifications = wanted;
+        }
         if let Some(why) = order.flow.and_then(|flow| made.choose_flow(flow)) {
             mistakes.push(Mistake::new("flow", why));
         }

@@ -2,8 +2,10 @@
 
 use super::Order;
 use crate::check::Mistake;
-use crate::entry::{Autofill, Entry, Request};
+use crate::entry::{Autofill, Config, Entry, Request};
 use crate::flow::Flow;
+use crate::key_file::KeyFile;
+use crate::pem::{certificate_trouble, key_trouble};
 
 impl Entry {
     /// Takes another flow than the template's own, if the template allows it; otherwise says what it allows.
@@ -50,7 +52,6 @@ impl Entry {
 
     /// Puts in what proves who asks: a secret, a certificate, a service account, a password.
     pub(super) fn prove(&mut self, order: Order, mistakes: &mut Vec<Mistake>) {
-        let flow = self.config.flow;
         let config = &mut self.config;
         config.client_id = order.client_id.trim().to_owned();
         config.client_secret = order.client_secret;
@@ -59,54 +60,124 @@ impl Entry {
         config.password = order.password;
         let postern = &mut config.postern;
         postern.assertion = order.assertion.or(postern.assertion.take());
-        if let Some(mut account) = order.service_account {
-            let template = postern.service_account.take();
-            let audience = template.and_then(|account| account.audience);
-            account.audience = account.audience.or(audience);
-            postern.service_account = Some(account);
-        }
-        let by_certificate = postern.assertion.is_some();
-        let email = postern.service_account.as_ref().map(|a| a.email.trim());
-        let email = email.unwrap_or_default().to_owned();
-        if flow == Flow::ServiceAccount && config.client_id.is_empty() {
-            // Who asks is the account itself; providers that want another client ID say so.
-            config.client_id.clone_from(&email);
-        }
-        let mut need = |field: &str, present: bool, why: &str| {
-            if !present {
-                mistakes.push(Mistake::new(field, format!("is empty; {why}")));
+        let key_file = order.service_account;
+        let read = (!key_file.is_empty()).then(|| KeyFile::read(key_file.expose()));
+        let unreadable = match read {
+            Some(Err(why)) => Some(why),
+            Some(Ok(KeyFile {
+                account: mut read,
+                private_key,
+                ..
+            })) => {
+                let template = postern.service_account.take();
+                read.audience = read.audience.or(template.and_then(|own| own.audience));
+                postern.service_account = Some(read);
+                config.private_key = private_key;
+                None
             }
+            None => None,
         };
-        let certificate = postern.assertion.as_ref().map(|a| a.certificate.trim());
-        need(
+        if config.flow == Flow::ServiceAccount && config.client_id.is_empty() {
+            // Who asks is the account itself; providers that want another client ID say so.
+            email(config).clone_into(&mut config.client_id);
+        }
+        match unreadable {
+            Some(why) => mistakes.push(Mistake::new("service_account", why)),
+            None => mistakes.extend(by_assertion(config)),
+        }
+        mistakes.extend(by_secret(config));
+    }
+}
+
+/// The service account's address, empty without one.
+fn email(config: &Config) -> String {
+    let account = config.postern.service_account.as_ref();
+    account.map_or_else(String::new, |account| account.email.trim().to_owned())
+}
+
+/// What is wrong with keys and certificates.
+fn by_assertion(config: &Config) -> Vec<Mistake> {
+    let mut found = Vec::new();
+    let mut look = |field, pem: &str, empty, judge: fn(&str) -> Option<&'static str>| {
+        let why = if pem.trim().is_empty() {
+            Some(empty)
+        } else {
+            judge(pem)
+        };
+        found.extend(why.map(|why| Mistake::new(field, why)));
+    };
+    let by_account = config.flow == Flow::ServiceAccount;
+    if let Some(assertion) = &config.postern.assertion {
+        let empty = "is empty; give the certificate that is registered with the provider, as PEM";
+        let certificate = &assertion.certificate;
+        look(
             "client_certificate",
-            certificate != Some(""),
-            "give the certificate that is registered with the provider, as PEM",
+            certificate,
+            empty,
+            certificate_trouble,
         );
-        need(
+        let empty = "is empty; give the certificate's private key, as PEM";
+        look(
             "client_key",
-            !by_certificate || !config.private_key.is_empty(),
-            "give the certificate's private key, as PEM",
+            config.private_key.expose(),
+            empty,
+            key_trouble,
         );
-        match flow {
-            Flow::AuthorizationCode | Flow::DeviceCode => {}
-            Flow::ClientCredentials => need(
-                "client_secret",
-                by_certificate || !config.client_secret.is_empty(),
-                "without a person to consent, it is all that proves who asks",
-            ),
-            Flow::ServiceAccount => need(
+        if by_account {
+            found.push(Mistake::new(
                 "service_account",
-                !email.is_empty() && !config.private_key.is_empty(),
-                "give the service account's key file, which holds its address and its private key",
-            ),
-            Flow::Password => {
-                let why = "this flow signs in with a user name and a password";
-                need("user", !config.user.is_empty(), why);
-                need("password", !config.password.is_empty(), why);
-            }
+                "signs with its own key, so there is no place for a client certificate",
+            ));
+        }
+    } else if config.postern.service_account.is_none() && !config.private_key.is_empty() {
+        found.push(Mistake::new(
+            "client_key",
+            "goes with a certificate, and none is given",
+        ));
+    }
+    if by_account && (email(config).is_empty() || config.private_key.is_empty()) {
+        found.push(Mistake::new(
+            "service_account",
+            "is empty; give the service account's key file, which holds its address and its private key",
+        ));
+    }
+    if !by_account && config.postern.service_account.is_some() {
+        found.push(Mistake::new(
+            "service_account",
+            "is only for the flow service_account",
+        ));
+    }
+    found
+}
+
+/// What is wrong with secrets and passwords.
+fn by_secret(config: &Config) -> Vec<Mistake> {
+    let mut found = Vec::new();
+    let proved = config.postern.assertion.is_some() || !config.client_secret.is_empty();
+    if config.flow == Flow::ClientCredentials && !proved {
+        found.push(Mistake::new(
+            "client_secret",
+            "is empty; without a person to consent, it is all that proves who asks",
+        ));
+    }
+    let given = [
+        ("user", !config.user.is_empty()),
+        ("password", !config.password.is_empty()),
+    ];
+    for (field, given) in given {
+        match (config.flow == Flow::Password, given) {
+            (true, false) => found.push(Mistake::new(
+                field,
+                "is empty; this flow signs in with a user name and a password",
+            )),
+            (false, true) => found.push(Mistake::new(
+                field,
+                "is only for the flow password; this one never sees a user's password",
+            )),
+            _ => {}
         }
     }
+    found
 }
 
 /// A token request that carries no code: for the flows that ask without a person.

@@ -78,13 +78,7 @@ impl Sheet {
 
     fn about_file(&mut self, config: &Config) -> Result<(), Failure> {
         for problem in &config.library.problems {
-            self.remark(&format!(
-                "{}:{}:{}: {}",
-                problem.file.display(),
-                problem.line,
-                problem.column,
-                problem.why
-            ))?;
+            self.remark(&format!("{problem}; this provider template is left out"))?;
         }
         let mode = std::fs::metadata(&config.file)?.permissions().mode();
         if mode & 0o004 != 0 && config.literal_secrets {

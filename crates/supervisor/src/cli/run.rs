@@ -17,13 +17,7 @@ pub(crate) async fn run(file: &Path) -> Result<(), Failure> {
     let config = Config::read(file, Secrets::Needed)?;
     log::init(config.log);
     for problem in &config.library.problems {
-        tracing::warn!(
-            "{}:{}:{}: {}",
-            problem.file.display(),
-            problem.line,
-            problem.column,
-            problem.why
-        );
+        tracing::warn!("{problem}; this provider template is left out");
     }
     // Before anything runs: a signal that comes early must not kill.
     let mut signals = Signals::new()?;

@@ -259,6 +259,42 @@ fn a_secret_comes_from_a_file_the_environment_or_a_credential_without_its_line_e
 }
 
 #[test]
+fn certificates_and_service_accounts_come_from_their_files_or_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let pem = |label: &str| format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
+    let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    put("app.crt", &pem("CERTIFICATE"));
+    put("app.key", &pem("PRIVATE KEY"));
+    let key = pem("PRIVATE KEY").replace('\n', "\\n");
+    put(
+        "robot.json",
+        &format!(
+            "{{\"client_email\": \"robot@example.com\", \"private_key\": \"{key}\", \"private_key_id\": \"7\"}}"
+        ),
+    );
+    let text = "token_configs:\n  - name: app\n    template: microsoft-app\n    variables: {TenantID: contoso.com}\n    client_id: c\n    \
+                client_certificate: {credential: app.crt}\n    client_key: {credential: app.key}\n    client_algorithm: RS256\n    \
+                notify: {expired_refresh_token: true}\n  \
+                - name: domain\n    template: google-service-account\n    service_account: {credential: robot.json}\n";
+    let config = read_with(text, folder.path()).unwrap();
+    let [app, domain] = [0, 1].map(|index| &config.declared.token_configs[index].1.config);
+    let assertion = app.postern.assertion.as_ref().unwrap();
+    assert_eq!(assertion.algorithm.name(), "RS256");
+    assert_eq!(assertion.certificate, pem("CERTIFICATE").trim_end());
+    assert_eq!(app.private_key.expose(), pem("PRIVATE KEY").trim_end());
+    assert!(app.notifications.expired_token, "the template's");
+    assert!(app.notifications.expired_refresh_token, "the file's");
+    let account = domain.postern.service_account.as_ref().unwrap();
+    assert_eq!(domain.client_id, "robot@example.com");
+    assert_eq!(account.key_id.as_deref(), Some("7"));
+    assert!(domain.flow.per_subject());
+
+    // A command that only looks needs none of the files.
+    let surroundings = Surroundings::of_this_process(super::Secrets::LeftOut);
+    Config::parse(Path::new("postern.yaml"), text, &surroundings).unwrap();
+}
+
+#[test]
 fn whatever_is_wrong_around_a_secret_no_message_shows_it() {
     let shapes = [
         "token_configs:\n  - {name: a, template: google, client_id: c, client_secret: [hunter2]}\n",

@@ -1,6 +1,8 @@
 //! `token_configs`: the short form of a token config, made from a provider template.
 
-use provider_template::{Endpoints, Entry, Flow, Mistake, Order, Secret};
+mod proof;
+
+use provider_template::{Endpoints, Entry, Flow, Mistake, Notifications, Order, Secret};
 
 use super::accounts::{Known, Names, secret};
 use super::mistake::Place;
@@ -42,10 +44,8 @@ fn token_config(
         "a provider template; `postern token templates` lists them",
     );
     let variables = variables(&section);
-    let client_id = section.require(
-        "client_id",
-        "the client ID that the provider gave this registration",
-    );
+    let proof = proof::read(&section, known);
+    let client_id = client_id(&section);
     let client_secret = section
         .get("client_secret")
         .map_or(Some(Secret::default()), |field| {
@@ -57,19 +57,23 @@ fn token_config(
     let valid = section
         .get("valid")
         .map_or(Some(true), |field| field.switch());
+    let notify = section.get("notify");
     let places = Places::of(&section);
     section.finish();
 
     let template_name = template
         .as_ref()
         .and_then(|field| template_named(field, known));
-    let client_id = client_id.and_then(|field| field.text("a client ID"));
+    let notifications = notify.map_or(Some(None), |field| notifications(&field).map(Some));
     let scope = scope.map(|field| field.text("scopes, separated by spaces"));
-    let flows = [Flow::AuthorizationCode, Flow::ClientCredentials].map(|flow| (flow.key(), flow));
+    let flows = Flow::ALL.map(|flow| (flow.key(), flow));
     let wanted_flow = flow.as_ref().map(|field| field.one_of(&flows));
     if scope == Some(None) || wanted_flow == Some(None) {
         return None;
     }
+    let template_name = template_name?;
+    let template = known.library.get(template_name)?;
+    let proof = proof?;
     let order = Order {
         name: name?.to_owned(),
         client_id: client_id?.to_owned(),
@@ -79,10 +83,13 @@ fn token_config(
         endpoints: endpoints?,
         valid: valid?,
         flow: wanted_flow.flatten(),
-        ..Order::default()
+        private_key: proof.private_key,
+        assertion: proof.assertion,
+        service_account: proof.service_account,
+        user: proof.user,
+        password: proof.password,
+        notifications: notifications?.map(|wanted| wanted.over(template.config.notifications)),
     };
-    let template_name = template_name?;
-    let template = known.library.get(template_name)?;
     let entry = match template.order(order) {
         Ok(entry) => entry,
         Err(mistakes) => {
@@ -93,6 +100,20 @@ fn token_config(
         }
     };
     Some((template_name.to_owned(), entry))
+}
+
+/// Required, but for a service account, which is known by its address.
+fn client_id<'a>(section: &Section<'a>) -> Option<&'a str> {
+    let by_address = section.get("service_account").is_some();
+    match section.get("client_id") {
+        None if by_address => Some(""),
+        _ => section
+            .require(
+                "client_id",
+                "the client ID that the provider gave this registration",
+            )?
+            .text("a client ID"),
+    }
 }
 
 fn template_named<'a>(field: &Field<'a>, known: &Known<'_>) -> Option<&'a str> {
@@ -131,19 +152,67 @@ fn endpoints(section: &Section<'_>) -> Option<Endpoints> {
     let Some(field) = section.get("endpoints") else {
         return Some(Endpoints::default());
     };
-    let inner = field.section("the keys authorize, token and discovery")?;
-    let urls =
-        ["authorize", "token", "discovery"].map(|key| inner.get(key).map(|field| url(&field)));
+    let inner = field.section("keys such as authorize, token and discovery")?;
+    let keys = [
+        "authorize",
+        "token",
+        "device",
+        "revoke",
+        "introspect",
+        "userinfo",
+        "discovery",
+    ];
+    let urls = keys.map(|key| inner.get(key).map(|field| url(&field)));
     inner.finish();
     if urls.contains(&Some(None)) {
         return None;
     }
-    let [authorize, token, discovery] = urls.map(Option::flatten);
+    let [
+        authorize,
+        token,
+        device,
+        revoke,
+        introspect,
+        userinfo,
+        discovery,
+    ] = urls.map(Option::flatten);
     Some(Endpoints {
         authorize,
         token,
+        device,
+        revoke,
+        introspect,
+        userinfo,
         discovery,
-        ..Endpoints::default()
+    })
+}
+
+/// What the file says of notices; None where it leaves the template's.
+struct Wanted {
+    token: Option<bool>,
+    refresh: Option<bool>,
+}
+
+impl Wanted {
+    fn over(&self, template: Notifications) -> Notifications {
+        Notifications {
+            expired_token: self.token.unwrap_or(template.expired_token),
+            expired_refresh_token: self.refresh.unwrap_or(template.expired_refresh_token),
+        }
+    }
+}
+
+fn notifications(field: &Field<'_>) -> Option<Wanted> {
+    let inner = field.section("the keys expired_token and expired_refresh_token")?;
+    let [token, refresh] = ["expired_token", "expired_refresh_token"]
+        .map(|key| inner.get(key).map(|field| field.switch()));
+    inner.finish();
+    if token == Some(None) || refresh == Some(None) {
+        return None;
+    }
+    Some(Wanted {
+        token: token.flatten(),
+        refresh: refresh.flatten(),
     })
 }
 
@@ -213,13 +282,16 @@ fn key_of(field: &str) -> String {
         "name",
         "client_id",
         "client_secret",
+        "client_certificate",
+        "client_key",
+        "service_account",
+        "user",
+        "password",
         "flow",
         "scope",
-        "endpoints.authorize",
-        "endpoints.token",
-        "endpoints.discovery",
     ];
-    if known.contains(&field) || field.starts_with("variables.") {
+    let inner = ["variables.", "endpoints."];
+    if known.contains(&field) || inner.iter().any(|prefix| field.starts_with(prefix)) {
         field.to_owned()
     } else {
         format!("template ({field})")

@@ -1,6 +1,6 @@
 //! The form of a token config: its fields, what was typed, and which mistakes belong where; pure.
 
-use provider_template::{Endpoints, Entry, Mistake, Notifications, Order, Secret};
+use provider_template::{Endpoints, Entry, Flow, Mistake, Notifications, Order, Secret};
 
 use crate::session::Fields;
 
@@ -12,6 +12,7 @@ impl Label {
     pub(crate) const NAME: &'static str = "name";
     const CLIENT_ID: &'static str = "client_id";
     const CLIENT_SECRET: &'static str = "client_secret";
+    const SERVICE_ACCOUNT: &'static str = "service_account";
     const SCOPE: &'static str = "scope";
     const AUTHORIZE: &'static str = "endpoints.authorize";
     const TOKEN: &'static str = "endpoints.token";
@@ -93,14 +94,6 @@ impl Form {
     pub(crate) fn empty(template: &Entry) -> Self {
         let config = &template.config;
         let by_person = config.flow.needs_person();
-        let secret_hint = if by_person {
-            "Empty only for an app that is registered as a public client."
-        } else {
-            ""
-        };
-        let mut secret = Field::new(Label::CLIENT_SECRET, "Client secret", secret_hint);
-        secret.secret = true;
-        secret.required = !by_person;
         let scope_hint = if config.scope.is_empty() {
             "Words with blanks between them."
         } else {
@@ -113,11 +106,8 @@ impl Form {
         }
         scope.required = config.scope.is_empty();
         let name_hint = "Unique. Mailboxes and relays refer to it.";
-        let mut base = vec![
-            Field::new(Label::NAME, "Name", name_hint).required(),
-            Field::new(Label::CLIENT_ID, "Client ID", "").required(),
-            secret,
-        ];
+        let mut base = vec![Field::new(Label::NAME, "Name", name_hint).required()];
+        base.extend(client(config.flow));
         base.extend(template.variables().into_iter().map(|variable| {
             let hint = if variable.asks == variable.name {
                 String::new()
@@ -165,6 +155,7 @@ impl Form {
             name: fields.text(Label::NAME).to_owned(),
             client_id: fields.text(Label::CLIENT_ID).to_owned(),
             client_secret: Secret::new(fields.text(Label::CLIENT_SECRET)),
+            service_account: Secret::new(fields.text(Label::SERVICE_ACCOUNT)),
             scope: given(Label::SCOPE),
             variables: variables.collect(),
             endpoints: Endpoints {
@@ -174,10 +165,10 @@ impl Form {
                 ..Endpoints::default()
             },
             valid: self.valid,
-            notifications: Notifications {
+            notifications: Some(Notifications {
                 expired_token: self.expired_token,
                 expired_refresh_token: self.expired_refresh_token,
-            },
+            }),
             ..Order::default()
         }
     }
@@ -200,6 +191,33 @@ impl Form {
         }
         lines
     }
+}
+
+/// What proves who asks: the client's identifier and secret, or a service account's key file.
+fn client(flow: Flow) -> Vec<Field> {
+    if flow == Flow::ServiceAccount {
+        let hint = "Paste the whole file, from the first brace to the last.";
+        let mut file = Field::new(
+            Label::SERVICE_ACCOUNT,
+            "Service account key file (JSON)",
+            hint,
+        );
+        file.secret = true;
+        return vec![file.required()];
+    }
+    let by_person = flow.needs_person();
+    let hint = if by_person {
+        "Empty only for an app that is registered as a public client."
+    } else {
+        ""
+    };
+    let mut secret = Field::new(Label::CLIENT_SECRET, "Client secret", hint);
+    secret.secret = true;
+    secret.required = !by_person;
+    vec![
+        Field::new(Label::CLIENT_ID, "Client ID", "").required(),
+        secret,
+    ]
 }
 
 /// The endpoints that can be given in place of the template's.
@@ -281,7 +299,8 @@ mod tests {
             order.variables,
             [("TenantID".into(), "contoso.onmicrosoft.com".into())]
         );
-        assert!(order.notifications.expired_token && !order.notifications.expired_refresh_token);
+        let wanted = order.notifications.unwrap();
+        assert!(wanted.expired_token && !wanted.expired_refresh_token);
         assert!(!order.valid);
         let values: Vec<&str> = form
             .base

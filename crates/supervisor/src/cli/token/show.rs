@@ -158,13 +158,8 @@ pub(super) fn templates(file: &Path, json: bool) -> Result<(), Failure> {
         Err(_) => Arc::new(Library::load(None)),
     };
     for problem in &library.problems {
-        eprintln!(
-            "{}:{}:{}: {}",
-            problem.file.display(),
-            problem.line,
-            problem.column,
-            problem.why
-        );
+        // Place first and nothing around it, so that editors can jump there.
+        eprintln!("{problem}");
     }
     let asks = |entry: &Entry| {
         entry
