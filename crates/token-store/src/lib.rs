@@ -31,6 +31,7 @@ pub mod admins;
 mod configs;
 mod consent;
 mod exchange;
+pub mod notices;
 mod refresh;
 pub mod seal;
 pub mod state;

@@ -5,7 +5,7 @@
 //! holds *g*. So a late failure never spoils a newer consent, and a late rotated refresh token lands in the row
 //! exactly when the row still holds the token it replaces.
 
-mod pace;
+pub(crate) mod pace;
 
 use crate::exchange::{Grant, Trouble, Verdict};
 use crate::{Failure, Secret};

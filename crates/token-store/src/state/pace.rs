@@ -42,7 +42,7 @@ pub(super) fn life(from: i64, to: i64) -> i64 {
 }
 
 /// `first` doubled `times`, capped, then spread by a quarter either way.
-pub(super) fn doubled(first: i64, times: u32, cap: i64, luck: f64) -> i64 {
+pub(crate) fn doubled(first: i64, times: u32, cap: i64, luck: f64) -> i64 {
     let base = first.saturating_mul(1_i64 << times.min(20)).min(cap);
     base - base / 4 + scaled(base / 2, luck)
 }

@@ -3,6 +3,7 @@
 mod accounts;
 mod configs;
 mod consents;
+mod notices;
 mod tokens;
 
 pub(crate) use accounts::Account;

@@ -52,3 +52,27 @@ ALTER TABLE mailbox ADD COLUMN user TEXT GENERATED ALWAYS AS (definition ->> '$.
 ALTER TABLE relay ADD COLUMN user TEXT GENERATED ALWAYS AS (definition ->> '$.user') VIRTUAL;
 CREATE INDEX mailbox_token_config ON mailbox (token_config, user);
 CREATE INDEX relay_token_config ON relay (token_config, user);
+
+-- What an administrator must see; open while `cleared_at` is NULL. Seconds since 1970. An id is never given twice.
+CREATE TABLE notice (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind       TEXT NOT NULL,
+    about      TEXT NOT NULL,
+    words      TEXT NOT NULL,
+    advice     TEXT NOT NULL,
+    since      INTEGER NOT NULL,
+    cleared_at INTEGER
+) STRICT;
+CREATE UNIQUE INDEX notice_open ON notice (kind, about) WHERE cleared_at IS NULL;
+
+-- What each channel has told of a notice: so none is told twice, and one that fails is tried again without the others.
+CREATE TABLE notice_told (
+    notice    INTEGER NOT NULL REFERENCES notice(id) ON DELETE CASCADE,
+    channel   TEXT NOT NULL,
+    raised_at INTEGER,
+    mended_at INTEGER,
+    tries     INTEGER NOT NULL DEFAULT 0,
+    retry_at  INTEGER,
+    error     TEXT,
+    PRIMARY KEY (notice, channel)
+) STRICT, WITHOUT ROWID;

@@ -4,7 +4,7 @@ use super::Rows;
 use crate::seal::Place;
 use crate::state::{Access, Refresh, State, Token};
 use crate::{Failure, Secret, StoreError, TokenId};
-use rusqlite::{OptionalExtension, Row, named_params};
+use rusqlite::{OptionalExtension, Row, named_params, params};
 use std::borrow::Cow;
 
 /// What the refresher needs to know of every token, without unsealing one.
@@ -122,6 +122,31 @@ impl Rows<'_> {
             })?
             .collect::<Result<_, _>>()?;
         Ok(tokens)
+    }
+
+    /// Tokens of valid configs that may not be well, after the given one, by config and subject, with empty secrets.
+    pub(crate) fn suspects(
+        &self,
+        after: &TokenId,
+        now: i64,
+        limit: u32,
+    ) -> Result<Vec<(TokenId, Token)>, StoreError> {
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT config, subject, {COLUMNS} FROM token JOIN token_config ON config = token_config.name
+             WHERE (config, subject) > (?1, ?2) AND valid AND (state <> 'ready' OR failure_at IS NOT NULL
+                OR expires_at <= ?3 OR refresh_expires_at IS NOT NULL)
+             ORDER BY config, subject LIMIT ?4"
+        ))?;
+        let suspects = statement
+            .query_map(params![after.config, after.subject, now, limit], |row| {
+                let id = TokenId {
+                    config: row.get("config")?,
+                    subject: row.get("subject")?,
+                };
+                Ok((id, Raw::read(row)?.token))
+            })?
+            .collect::<Result<_, _>>()?;
+        Ok(suspects)
     }
 
     /// Whether a config is valid and can refresh without a person, and when that is due. The token of a subject that
