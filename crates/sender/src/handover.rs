@@ -2,13 +2,13 @@
 //!
 //! The session is the same as for any other client, over the control socket or a pair of streams in memory. All recipients are taken,
 //! or the message is not.
-use crate::smtp_client::{Reply, Stuffer, read_reply};
 use spool::Recipient;
 use spool::dsn::Ret;
 use std::io::Read;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use wire::lines::{LineError, Lines};
+use wire::smtp::{Reply, Stuffer};
 
 /// The daemon is on this machine; only a commit on a slow disk takes long.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -173,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
     }
 
     async fn reply(&mut self) -> Result<Reply, HandoverError> {
-        let reply = read_reply(&mut self.lines).await;
+        let reply = wire::smtp::read(&mut self.lines).await;
         reply.map_err(|error| HandoverError::Session(error.to_string()))
     }
 }

@@ -22,7 +22,6 @@
 mod address;
 mod handover;
 mod listen;
-mod printable;
 mod relay;
 mod routes;
 mod smtp_client;

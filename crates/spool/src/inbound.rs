@@ -11,6 +11,7 @@ use crate::identity::{
     find_known, folder_id, is_elsewhere, is_known, listed, moved_by_hash, moved_by_headline,
 };
 use crate::own::{Marks, looping};
+use crate::repeat::recipients;
 use crate::rows::{NewMessage, drop_message, insert_message, printable, unsigned};
 use crate::tables::Tables;
 use crate::{DeliveryId, Direction, Headline, MessageId, Spool};
@@ -79,6 +80,10 @@ pub struct InClaim {
     pub sha256: [u8; 32],
     /// Bytes.
     pub size: u64,
+    /// It was begun before, so the ticket system may know it.
+    pub repeated: bool,
+    /// Recipients that have it already.
+    pub done_for: Vec<String>,
 }
 
 impl Spool {
@@ -324,7 +329,8 @@ pub(crate) fn insert_delivery(
 
 fn due_in(t: &Tables<'_>, mailbox: &str, limit: usize) -> Result<Vec<InClaim>> {
     let mut statement = t.conn.prepare_cached(
-        "SELECT d.id, d.message, d.attempts, f.name, m.uidvalidity, m.uid, m.sha256, m.size
+        "SELECT d.id, d.message, d.attempts, f.name, m.uidvalidity, m.uid, m.sha256, m.size,
+           d.attempts > 0 OR d.why <> '', d.done_for
          FROM delivery d CROSS JOIN message m ON m.id = d.message LEFT JOIN folder f ON f.id = m.folder
          WHERE d.direction = 'in' AND d.account = ? AND d.due_at <= ? ORDER BY d.due_at, d.id LIMIT ?",
     )?;
@@ -338,6 +344,8 @@ fn due_in(t: &Tables<'_>, mailbox: &str, limit: usize) -> Result<Vec<InClaim>> {
                 key: key_of(row, mailbox)?,
                 sha256: row.get(6)?,
                 size: unsigned(row, 7)?,
+                repeated: row.get(8)?,
+                done_for: recipients(row.get(9)?),
             })
         },
     )?;

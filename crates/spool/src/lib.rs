@@ -49,8 +49,10 @@ mod open;
 mod outbound;
 pub mod outcome;
 mod own;
+mod pieces;
 mod queue;
 mod reads;
+mod repeat;
 mod rows;
 pub mod schedule;
 mod sweep;
@@ -75,6 +77,7 @@ pub use left_out::Fingerprint;
 pub use outbound::{OutClaim, OutRecipient, Outgoing, Recipient, TakenOut};
 pub use outcome::Outcome;
 pub use own::{Local, Marks, ORIGIN_HEADER, Own, OwnKind};
+pub use pieces::Pieces;
 pub use queue::{Counts, QueueDelivery, QueueEntry, QueueRow};
 
 use clock::Clock;

@@ -9,6 +9,7 @@ mod model;
 mod opening;
 mod own;
 mod people;
+mod repeat;
 
 use std::path::Path;
 use std::sync::Arc;

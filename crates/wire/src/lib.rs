@@ -8,6 +8,8 @@
 //! - [`lines`] frames a stream: [`lines::Lines`] hands out lines up to a cap, and the rest of a body chunk by chunk, so that memory
 //!   stays at one buffer however large the message. It works on any stream, so tests feed it literal bytes.
 //! - [`sasl`] builds what SASL mechanisms send and reads what servers answer; pure functions.
+//! - [`smtp`] reads replies and stuffs dots, for the clients of SMTP and of LMTP.
+//! - [`printable`] makes a stranger's bytes fit for a log line.
 //!
 //! The flow of a client: `connect`, `Lines::new`, greeting, capabilities, perhaps STARTTLS (`Lines::into_stream`, `Stream::start_tls`,
 //! `Lines::new` again), then a SASL payload, then the protocol.
@@ -22,4 +24,8 @@
 
 pub mod dial;
 pub mod lines;
+mod printable;
 pub mod sasl;
+pub mod smtp;
+
+pub use printable::printable;

@@ -1,7 +1,7 @@
 //! One claimed message: over a kept or a new connection to the server, and every recipient's answer into the spool.
 use super::connect::Account;
 use super::judge::{Trouble, Verdict, judge};
-use crate::smtp_client::{Answer, Client, Envelope, Sent, Stage, Text};
+use crate::smtp_client::{Answer, Client, Envelope, Sent, Stage};
 use futures_util::future::join_all;
 use spool::{DeliveryId, OutClaim, OutRecipient, Outcome, SpoolError};
 use std::sync::Arc;
@@ -101,7 +101,7 @@ async fn exchange(account: &Account, claim: &OutClaim, client: Client<Stream>) -
         smtputf8: claim.smtputf8,
         eight_bit: claim.eight_bit,
     };
-    client.send(envelope, Text::of(stored)).await
+    client.send(envelope, spool::Pieces::of(stored)).await
 }
 
 /// Records each recipient's outcome before the connection is used again, so that no more than one message for each

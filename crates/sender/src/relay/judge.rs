@@ -2,11 +2,12 @@
 //!
 //! A reply is judged by its code and enhanced code. The text is looked at in one place, where a provider puts its
 //! machine-readable code there and nowhere else.
-use crate::smtp_client::{Answer, ClientError, Reply, Stage};
+use crate::smtp_client::{Answer, ClientError, Stage};
 use spool::Outcome;
 use std::time::Duration;
 use token_store::TokenError;
 use wire::dial::DialError;
+use wire::smtp::Reply;
 
 /// Pause while a person must consent or mend something; looking again costs no network.
 pub(crate) const CONSENT_PAUSE: Duration = Duration::from_secs(30);

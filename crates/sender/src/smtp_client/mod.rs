@@ -2,24 +2,15 @@
 //!
 //! An exchange takes the client by value and gives it back only when every reply was read in step. A cancelled or broken
 //! exchange drops the connection with it; were it kept, the next message would be given the last one's answer.
-mod capabilities;
-mod reply;
 mod send;
 mod sign_in;
-mod stuff;
-mod text;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use capabilities::Capabilities;
-pub(crate) use reply::{Reply, read as read_reply};
 pub(crate) use send::{Answer, Envelope, Sent};
 pub(crate) use sign_in::Identity;
-pub(crate) use stuff::Stuffer;
-pub(crate) use text::Text;
 
-use reply::ReplyError;
 use std::fmt;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -27,6 +18,7 @@ use tokio::time::timeout;
 use wire::dial::{self, DialError, Stream, Target, Tls, Trust};
 use wire::lines::{LineError, Lines};
 use wire::sasl::{ErrorChallenge, SaslError};
+use wire::smtp::{self, Capabilities, Reply, ReplyError};
 
 /// How long each kind of step may take.
 #[derive(Debug, Clone, Copy)]
@@ -144,10 +136,7 @@ fn challenge_in_words(challenge: Option<&ErrorChallenge>) -> String {
     match parts.is_empty() {
         false => format!(" ({})", parts.join(", ")),
         true if challenge.raw.is_empty() => String::new(),
-        true => format!(
-            " ({})",
-            crate::printable::printable(challenge.raw.as_bytes())
-        ),
+        true => format!(" ({})", wire::printable(challenge.raw.as_bytes())),
     }
 }
 
@@ -244,7 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// The whole reply within the time, however many lines it has.
     async fn reply_within(&mut self, stage: Stage, limit: Duration) -> Result<Reply, ClientError> {
         self.lines.set_timeout(limit);
-        let read = timeout(limit, reply::read(&mut self.lines)).await;
+        let read = timeout(limit, smtp::read(&mut self.lines)).await;
         match read {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(ReplyError::Line(error))) => Err(lost(stage, &error)),
@@ -260,7 +249,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub(crate) async fn quit(mut self) {
         let farewell = async {
             self.lines.send(b"QUIT\r\n").await?;
-            reply::read(&mut self.lines).await?;
+            smtp::read(&mut self.lines).await?;
             self.lines.close().await?;
             Ok::<(), ReplyError>(())
         };

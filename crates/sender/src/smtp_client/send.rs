@@ -1,10 +1,11 @@
 //! One message over a connection: envelope, text, and one answer for each recipient.
-use super::stuff::Stuffer;
-use super::{Client, ClientError, Reply, Stage, Text, lost};
+use super::{Client, ClientError, Stage, lost};
 use crate::address;
+use spool::Pieces;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
+use wire::smtp::{Reply, Stuffer};
 
 /// Commands sent at once before their replies are read: neither side's buffers can fill up with so few
 /// (RFC 2920 section 3.1 leaves that care to the client).
@@ -138,7 +139,7 @@ impl Replies {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Sends one message. The connection comes back in the result only if it is still in step; a cancelled send drops it.
-    pub(crate) async fn send(mut self, envelope: Envelope<'_>, text: Text) -> Sent<S> {
+    pub(crate) async fn send(mut self, envelope: Envelope<'_>, text: Pieces) -> Sent<S> {
         if let Some(why) = self.impossible(envelope) {
             let answers = vec![Answer::Impossible(why); envelope.recipients.len()];
             return Sent {
@@ -309,7 +310,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     async fn text(
         &mut self,
         size: u64,
-        text: Text,
+        text: Pieces,
         wanted: bool,
         deadline: Instant,
     ) -> (Answer, bool) {
@@ -344,7 +345,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     /// Streams the text; what is left to write is its last part with the final dot.
-    async fn all_but_the_end(&mut self, size: u64, mut text: Text) -> Result<Vec<u8>, Answer> {
+    async fn all_but_the_end(&mut self, size: u64, mut text: Pieces) -> Result<Vec<u8>, Answer> {
         let mut stuffer = Stuffer::new();
         let mut out = Vec::new();
         let mut read = 0;

@@ -1,10 +1,10 @@
 //! AUTH (RFC 4954) by what the server offers and the account has.
 use super::{Client, ClientError, Stage};
-use crate::smtp_client::Reply;
 use token_store::Credential;
 use token_store::accounts::Sasl;
 use tokio::io::{AsyncRead, AsyncWrite};
 use wire::sasl::{self, ErrorChallenge, Mechanism};
+use wire::smtp::Reply;
 
 /// Who signs in, where, and how.
 #[derive(Debug, Clone, Copy)]

@@ -1,7 +1,7 @@
 //! The client against servers that are honest, refuse, lie, hang and vanish, over a stream in memory with a paused clock.
 use super::*;
 use sandbox::script::{Script, Step};
-use spool::Stored;
+use spool::{Pieces, Stored};
 use std::future::Future;
 use std::io::Write;
 use token_store::accounts::Sasl;
@@ -13,6 +13,7 @@ mod exchange;
 mod in_step;
 mod sign_in;
 mod starttls;
+mod stuffing;
 
 const ALL: &str = "250-mx.example\r\n250-PIPELINING\r\n250-SIZE 1000000\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 AUTH XOAUTH2 OAUTHBEARER PLAIN LOGIN\r\n";
 const BARE: &str = "250 mx.example\r\n";
@@ -119,7 +120,7 @@ async fn send(client: Client<DuplexStream>, recipients: &[&str]) -> Sent<DuplexS
     client
         .send(
             envelope(recipients),
-            Text::of(Stored::Inline(TEXT.to_vec())),
+            Pieces::of(Stored::Inline(TEXT.to_vec())),
         )
         .await
 }

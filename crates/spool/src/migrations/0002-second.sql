@@ -55,3 +55,6 @@ CREATE TABLE own (
   at      INTEGER NOT NULL,
   PRIMARY KEY (mailbox, id)
 ) STRICT, WITHOUT ROWID;
+
+-- Recipients of an inbound delivery that have it, one a line: a repeat is for the others alone.
+ALTER TABLE delivery ADD COLUMN done_for TEXT;

@@ -3,7 +3,6 @@ use super::{Envelope, Hello, LOW_DISK, Session};
 use crate::listen::command::Mail;
 use crate::listen::intake::{self, Broken, Intake, Refusal, Taken};
 use crate::listen::trace::{self, Trace, header_section, headline};
-use crate::printable::printable;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use spool::{Outgoing, SpoolError, TakenOut};
@@ -12,6 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{info, warn};
 use wire::lines::LineError;
+use wire::printable;
 
 /// RFC 5321 section 4.5.3.2.5, the client's time for one block; a server that waits as long is in step.
 const DATA_TIMEOUT: Duration = Duration::from_secs(180);

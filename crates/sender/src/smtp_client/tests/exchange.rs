@@ -207,7 +207,9 @@ async fn a_refusal_in_the_middle_of_the_text_is_heard() {
             size: size as u64,
             ..envelope(&recipients)
         };
-        client.send(envelope, Text::of(Stored::Inline(text))).await
+        client
+            .send(envelope, Pieces::of(Stored::Inline(text)))
+            .await
     })
     .await;
     assert_eq!(
@@ -278,7 +280,7 @@ async fn what_the_server_cannot_take_is_not_sent_and_the_connection_lives_on() {
         let acts = [Hear("QUIT"), Say("221 bye\r\n")];
         with(offer, &acts, |client| async move {
             let sent = client
-                .send(envelope, Text::of(Stored::Inline(TEXT.to_vec())))
+                .send(envelope, Pieces::of(Stored::Inline(TEXT.to_vec())))
                 .await;
             let answer = shown(&sent.answers[0]);
             assert!(
@@ -304,7 +306,7 @@ async fn a_stored_message_that_is_not_whole_never_gets_its_final_dot() {
         use std::io::Seek;
         (&file).rewind().expect("a file");
         client
-            .send(envelope(&["one@x"]), Text::of(Stored::File(file)))
+            .send(envelope(&["one@x"]), Pieces::of(Stored::File(file)))
             .await
     })
     .await;

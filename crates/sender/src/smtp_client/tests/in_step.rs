@@ -77,7 +77,9 @@ async fn a_message_that_drags_on_before_its_final_dot_is_given_up_before_its_cla
                 ..envelope(&recipients)
             };
             let text = vec![b'x'; 4 << 20];
-            client.send(envelope, Text::of(Stored::Inline(text))).await
+            client
+                .send(envelope, Pieces::of(Stored::Inline(text)))
+                .await
         })
         .await;
         assert_eq!(

@@ -1,22 +1,26 @@
-//! What a server offers in its answer to EHLO; pure.
+//! What a server offers in its answer to EHLO or LHLO; pure.
 use super::reply::Reply;
 
 /// The keywords Postern acts on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Capabilities {
-    pub(crate) starttls: bool,
-    pub(crate) pipelining: bool,
-    pub(crate) eight_bit_mime: bool,
-    pub(crate) smtputf8: bool,
+pub struct Capabilities {
+    /// STARTTLS (RFC 3207).
+    pub starttls: bool,
+    /// PIPELINING (RFC 2920).
+    pub pipelining: bool,
+    /// 8BITMIME (RFC 6152).
+    pub eight_bit_mime: bool,
+    /// SMTPUTF8 (RFC 6531).
+    pub smtputf8: bool,
     /// SIZE was offered; with a number above 0 it is the limit.
-    pub(crate) size: Option<u64>,
+    pub size: Option<u64>,
     /// Sign-in mechanisms, in upper case.
-    pub(crate) auth: Vec<String>,
+    pub auth: Vec<String>,
 }
 
 impl Capabilities {
     /// From the reply to EHLO; its first line is the server's name.
-    pub(crate) fn of(reply: &Reply) -> Self {
+    pub fn of(reply: &Reply) -> Self {
         let mut offered = Self::default();
         for line in reply.lines.iter().skip(1) {
             offered.keyword(&line.to_ascii_uppercase());
@@ -42,12 +46,12 @@ impl Capabilities {
     }
 
     /// The largest message it takes, if it says so.
-    pub(crate) fn limit(&self) -> Option<u64> {
+    pub fn limit(&self) -> Option<u64> {
         self.size.filter(|limit| *limit > 0)
     }
 
     /// For `postern check`: the keywords in words.
-    pub(crate) fn in_words(&self) -> String {
+    pub fn in_words(&self) -> String {
         let mut words = Vec::new();
         for (offered, name) in [
             (self.pipelining, "PIPELINING"),

@@ -4,7 +4,7 @@
 const LONGEST: usize = 1000;
 
 /// The text with control characters and invalid UTF-8 escaped (`\x1b`), so that no peer writes into our log or terminal.
-pub(crate) fn printable(bytes: &[u8]) -> String {
+pub fn printable(bytes: &[u8]) -> String {
     let mut shown = String::new();
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {

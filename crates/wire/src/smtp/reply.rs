@@ -1,8 +1,8 @@
 //! Replies of a server (RFC 5321 section 4.2), read strictly: one code for all lines, capped in length and number.
-use crate::printable::printable;
+use crate::lines::{LineError, Lines};
+use crate::printable;
 use std::fmt;
 use tokio::io::AsyncRead;
-use wire::lines::{LineError, Lines};
 
 /// Four times what RFC 5321 section 4.5.3.1.5 allows a server.
 const LINE: usize = 2048;
@@ -11,41 +11,44 @@ const LINES: usize = 100;
 
 /// One reply, its text made printable.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Reply {
+pub struct Reply {
     /// 200 to 599.
-    pub(crate) code: u16,
+    pub code: u16,
     /// The enhanced status code of the first line (RFC 2034), if it has one.
-    pub(crate) enhanced: Option<[u16; 3]>,
+    pub enhanced: Option<[u16; 3]>,
     /// Each line's text, without codes.
-    pub(crate) lines: Vec<String>,
+    pub lines: Vec<String>,
 }
 
 /// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ReplyError {
+pub enum ReplyError {
+    /// The connection is of no use any more.
     #[error(transparent)]
     Line(#[from] LineError),
+    /// The server does not answer as SMTP does.
     #[error("the server does not speak SMTP here: {0}")]
     Nonsense(String),
 }
 
 impl Reply {
-    pub(crate) fn is_positive(&self) -> bool {
+    /// Whether it is a 2xx.
+    pub fn is_positive(&self) -> bool {
         self.code / 100 == 2
     }
 
     /// The code class: 2, 3, 4 or 5.
-    pub(crate) fn class(&self) -> u16 {
+    pub fn class(&self) -> u16 {
         self.code / 100
     }
 
     /// Whether its enhanced code is this one.
-    pub(crate) fn is(&self, class: u16, subject: u16, detail: u16) -> bool {
+    pub fn is(&self, class: u16, subject: u16, detail: u16) -> bool {
         self.enhanced == Some([class, subject, detail])
     }
 
     /// The text of all lines.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         self.lines.join(" ")
     }
 }
@@ -64,7 +67,7 @@ impl fmt::Display for Reply {
 }
 
 /// Reads one reply.
-pub(crate) async fn read<S: AsyncRead + Unpin>(lines: &mut Lines<S>) -> Result<Reply, ReplyError> {
+pub async fn read<S: AsyncRead + Unpin>(lines: &mut Lines<S>) -> Result<Reply, ReplyError> {
     let mut reply: Option<Reply> = None;
     for _ in 0..LINES {
         let line = match lines.line(LINE).await {
