@@ -39,6 +39,7 @@ mod status;
 mod store;
 mod token_id;
 mod tokens;
+pub mod transfer;
 
 pub use consent::{CallbackAnswer, ConsentError, Consented};
 pub use provider_template::Secret;

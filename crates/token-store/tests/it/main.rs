@@ -12,3 +12,4 @@ mod files;
 mod model;
 mod refreshes;
 mod support;
+mod transfer;
