@@ -13,7 +13,8 @@
 //!
 //! When the mail server refuses a token, the task says so by [`Tokens::rejected`] and asks again. [`Tokens::run`]
 //! refreshes everything ahead of need. A person's consent goes out by [`Tokens::begin`] and comes back by
-//! [`Tokens::complete`].
+//! [`Tokens::complete`], or begins with [`Tokens::begin_device`] and is waited for by [`Tokens::follow_devices`]. The one
+//! way out is [`Tokens::revoke`].
 //!
 //! **What must hold.**
 //! - No failure destroys a refresh token. It is replaced by a newer one or kept; one that loses its place (the config
@@ -31,18 +32,22 @@ pub mod admins;
 mod configs;
 mod consent;
 mod exchange;
+mod grants;
 pub mod notices;
 mod refresh;
+mod revoke;
 pub mod seal;
 pub mod state;
 mod status;
 mod store;
 mod token_id;
 mod tokens;
-pub mod transfer;
 
-pub use consent::{CallbackAnswer, ConsentError, Consented};
+pub use consent::{
+    CallbackAnswer, ConsentError, Consented, DeviceSignIn, DeviceState, OtherPerson, SignIn,
+};
 pub use provider_template::Secret;
+pub use revoke::Introspection;
 pub use status::TokenStatus;
 pub use store::{Store, StoreError};
 pub use token_id::TokenId;

@@ -1,12 +1,13 @@
 //! Refreshing: one flight per token whoever asks, its answer committed before anyone sees it, and the task that
 //! refreshes ahead of need.
 
-use crate::exchange::{Ask, Verdict};
+use crate::exchange::Verdict;
 use crate::state::{Landed, Seen, State};
 use crate::store::Due;
 use crate::tokens::{Shared, invalid, present, why_not};
-use crate::{AccessToken, StoreError, TokenConfig, TokenError, TokenId, Tokens, configs, now};
-use provider_template::Flow;
+use crate::{
+    AccessToken, StoreError, TokenConfig, TokenError, TokenId, Tokens, configs, grants, now,
+};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,6 +41,20 @@ impl Flights {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Puts a flight on the board, unless one of this token flies already: that one.
+    fn enter(
+        &self,
+        id: &TokenId,
+        outcome: &watch::Receiver<Option<Outcome>>,
+    ) -> Option<watch::Receiver<Option<Outcome>>> {
+        let mut flights = self.lock();
+        if let Some(flying) = flights.get(id) {
+            return Some(flying.clone());
+        }
+        flights.insert(id.clone(), outcome.clone());
+        None
+    }
 }
 
 /// Takes the flight off the board however it ends, a panic included.
@@ -70,13 +85,10 @@ impl Tokens {
     }
 
     fn take_off(&self, id: &TokenId, forced: bool) -> watch::Receiver<Option<Outcome>> {
-        let mut flights = self.shared.flights.lock();
-        if let Some(flying) = flights.get(id) {
-            return flying.clone();
-        }
         let (tell, outcome) = watch::channel(None);
-        flights.insert(id.clone(), outcome.clone());
-        drop(flights);
+        if let Some(flying) = self.shared.flights.enter(id, &outcome) {
+            return flying;
+        }
         let landing = Landing {
             shared: self.shared.clone(),
             id: id.clone(),
@@ -93,6 +105,31 @@ impl Tokens {
             tell.send_replace(Some(outcome));
         });
         outcome
+    }
+
+    /// Does something with a token while no refresh of it flies. Who asks for the token meanwhile waits, and gets the outcome.
+    /// None when it panicked.
+    pub(crate) async fn alone<T: Send + 'static>(
+        &self,
+        id: &TokenId,
+        work: impl Future<Output = (Outcome, T)> + Send + 'static,
+    ) -> Option<T> {
+        let (tell, outcome) = watch::channel(None);
+        while let Some(mut flying) = self.shared.flights.enter(id, &outcome) {
+            // Landed, or ended without a word: either way it is off the board.
+            let _ = flying.wait_for(Option::is_some).await;
+        }
+        let landing = Landing {
+            shared: self.shared.clone(),
+            id: id.clone(),
+        };
+        let done = self.shared.tasks.spawn(async move {
+            let (outcome, done) = work.await;
+            drop(landing);
+            tell.send_replace(Some(outcome));
+            done
+        });
+        done.await.ok()
     }
 
     /// Refreshes ahead of need, for every token, until shutdown; then waits until the flights under way have landed.
@@ -195,14 +232,10 @@ async fn fly(shared: &Shared, id: &TokenId, forced: bool) -> Outcome {
             return Err(why_not(id, &token, now));
         }
     }
-    let ask = match (stored.entry.config.flow, &token.refresh) {
-        (Flow::ClientCredentials, _) => Ask::ClientCredentials,
-        (flow, Some(refresh)) if flow.has_refresh_token() => Ask::Refresh {
-            refresh_token: &refresh.secret,
-        },
-        _ => return dried_up(shared, id).await,
+    let asked = grants::next(&shared.exchange, &stored.entry, id, &token).await;
+    let Some(verdict) = asked else {
+        return dried_up(shared, id).await;
     };
-    let verdict = shared.exchange.ask(&stored.entry, ask).await;
     keep(shared, &stored, id, token.seen(), Arc::new(verdict)).await
 }
 

@@ -166,6 +166,7 @@ impl Token {
             self.settle_well();
         }
         self.set_refresh(grant, now);
+        self.set_identity(grant);
         self.refreshes += 1;
         Landed::Applied
     }
@@ -177,6 +178,8 @@ impl Token {
         self.set_access(grant, now, luck);
         self.settle_well();
         self.set_refresh(grant, now);
+        self.identity = None;
+        self.set_identity(grant);
         if grant.refresh.is_none() {
             let kept = self.refresh.is_some();
             self.failure = Some(Failure {
@@ -338,6 +341,23 @@ impl Token {
         }
     }
 
+    /// A person took the grant back at the provider, or forgets it here: the one deliberate end of a refresh token.
+    pub(crate) fn revoked(&mut self, now: i64) {
+        self.version += 1;
+        self.generation += 1;
+        self.access = None;
+        self.refresh = None;
+        self.identity = None;
+        self.refusals = 0;
+        self.settle_well();
+        self.state = State::NeedsConsent;
+        self.failure = Some(Failure {
+            at: now / SECOND,
+            words: "the grant was taken back".into(),
+            advice: "request a new token when it is wanted again".into(),
+        });
+    }
+
     /// There is nothing to refresh with.
     pub(crate) fn ran_dry(&mut self, now: i64) {
         self.version += 1;
@@ -377,6 +397,12 @@ impl Token {
             self.replace_refresh(secret, now, expires_at);
         } else if let (Some(kept), Some(end)) = (&mut self.refresh, expires_at) {
             kept.expires_at = Some(end);
+        }
+    }
+
+    fn set_identity(&mut self, grant: &Grant) {
+        if let Some(name) = grant.owner.names().first() {
+            self.identity = Some(name.clone());
         }
     }
 

@@ -7,7 +7,7 @@ mod schema;
 mod writer;
 
 pub(crate) use refresh_lock::RefreshLock;
-pub(crate) use rows::{Account, Due, Rows, UnderWay, unknown};
+pub(crate) use rows::{Account, Device, DeviceEnd, Due, Rows, UnderWay, unknown};
 
 use crate::admins::Attempts;
 use crate::seal::{Key, SealError};

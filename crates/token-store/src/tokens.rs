@@ -8,7 +8,7 @@ use crate::{Secret, Store, StoreError, TokenId, configs, now};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,6 +17,9 @@ use tokio_util::task::TaskTracker;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The same when the present token still works.
 const PATIENCE_AHEAD: Duration = Duration::from_secs(10);
+
+/// Consents that may wait for whoever follows them; a hint that is lost costs its accounts their next pause.
+const CONSENTS: usize = 64;
 
 /// An access token to present; `Debug` prints `***`.
 #[derive(Debug, Clone)]
@@ -103,6 +106,10 @@ pub(crate) struct Shared {
     pub(crate) flights: Flights,
     /// The tasks that carry a request to its committed answer. `run` drains them at shutdown.
     pub(crate) tasks: TaskTracker,
+    /// A hint that a sign-in on another device has begun.
+    pub(crate) device_begun: Notify,
+    /// Names of token configs that a person consented for.
+    pub(crate) consents: broadcast::Sender<String>,
     /// A hint to `run` that a due date may have moved.
     pub(crate) changed: Notify,
     /// Set by `run` at shutdown: a commit that keeps failing is given up.
@@ -123,6 +130,8 @@ impl Tokens {
             exchange,
             flights: Flights::default(),
             tasks: TaskTracker::new(),
+            device_begun: Notify::new(),
+            consents: broadcast::Sender::new(CONSENTS),
             changed: Notify::new(),
             stopping: CancellationToken::new(),
         };
@@ -135,6 +144,13 @@ impl Tokens {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.shared.store
+    }
+
+    /// The names of token configs as a person consents for them, by whichever door: accounts that waited can go on. A hint only,
+    /// what counts is the row.
+    #[must_use]
+    pub fn consents(&self) -> broadcast::Receiver<String> {
+        self.shared.consents.subscribe()
     }
 
     /// A usable access token: the stored one while it is good and not rejected, else one refresh (single flight,

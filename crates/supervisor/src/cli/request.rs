@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use token_store::CallbackAnswer;
+use token_store::{CallbackAnswer, SignIn};
 use tokio::time::{Instant, timeout_at};
 
 use super::exit::{Code, Failure};
@@ -28,9 +28,12 @@ pub(crate) struct Request {
     /// How the redirect URI calls this machine.
     #[arg(long, value_enum, default_value = "127.0.0.1")]
     host: Host,
-    /// The mailbox's address, shown by the provider as the account to sign in with.
+    /// Who has to sign in, instead of the user of the mailboxes and relays that use the token.
     #[arg(long, value_name = "ADDRESS")]
     user: Option<String>,
+    /// Anybody may sign in: a person who may open a shared mailbox.
+    #[arg(long, conflicts_with = "user")]
+    any_user: bool,
     /// Print the link to the admin page instead, where the redirect comes back to its public address.
     #[arg(long, conflicts_with_all = ["port", "host"])]
     public: bool,
@@ -42,6 +45,16 @@ enum Host {
     Address,
     #[value(name = "localhost")]
     Name,
+}
+
+impl Request {
+    fn sign_in(&self) -> SignIn<'_> {
+        match &self.user {
+            _ if self.any_user => SignIn::Anybody,
+            Some(user) => SignIn::As(user),
+            None => SignIn::ForAccounts,
+        }
+    }
 }
 
 /// Begins a consent, waits for the redirect, and keeps what the provider grants.
@@ -75,9 +88,8 @@ pub(crate) async fn request(file: &Path, order: Request) -> Result<(), Failure> 
         .to_owned();
     let redirect_uri = format!("http://{host}:{}{path}", loopback.port());
     let session = session()?;
-    let url = tokens
-        .begin(name, &redirect_uri, &session, order.user.as_deref())
-        .await?;
+    let sign_in = order.sign_in();
+    let url = tokens.begin(name, &redirect_uri, &session, sign_in).await?;
     // While a person signs in, the daemon may start, and other commands may work.
     drop((tokens, office));
 

@@ -122,7 +122,7 @@ impl From<token_store::ConsentError> for Failure {
         use token_store::ConsentError;
         let kind = match &error {
             ConsentError::Stale => FailureKind::Unknown,
-            ConsentError::Refused { .. } => FailureKind::Consent,
+            ConsentError::Refused { .. } | ConsentError::OtherPerson(_) => FailureKind::Consent,
             ConsentError::Later(_) => FailureKind::Temporary,
             ConsentError::Store(_) => FailureKind::Internal,
         };

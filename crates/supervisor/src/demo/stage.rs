@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use sandbox::{Knobs, Provider};
 use spool::Spool;
-use token_store::{CallbackAnswer, Secret};
+use token_store::{CallbackAnswer, Secret, SignIn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -292,7 +292,7 @@ async fn consent(gateway: &Gateway, page: &str) -> anyhow::Result<()> {
     let tokens = gateway.handle().tokens();
     let redirect_uri = format!("{page}/oauth2/callback");
     let url = tokens
-        .begin(ACCOUNT, &redirect_uri, session, Some(HELPDESK))
+        .begin(ACCOUNT, &redirect_uri, session, SignIn::As(HELPDESK))
         .await?;
     let answer = timeout(CONSENT, person(&url))
         .await

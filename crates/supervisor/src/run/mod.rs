@@ -14,6 +14,7 @@ pub(crate) mod log;
 mod open;
 mod plan;
 mod pokes;
+mod sign_ins;
 pub(crate) mod status;
 mod supervise;
 
@@ -138,6 +139,10 @@ impl Gateway {
         let accounts = handle.accounts(rooms.alive.clone(), shutdown.clone());
         rooms.open("accounts", accounts.run(first, wanted));
         rooms.open("token refresh", refresh(tokens, shutdown.clone()));
+        rooms.open(
+            "sign-ins",
+            sign_ins::follow(handle.clone(), shutdown.clone()),
+        );
         for (listener, rules) in doors.submission {
             let (routes, spool) = (current_routes.clone(), spool.clone());
             let room = sender::listen(listener, rules, routes, spool, shutdown.clone());

@@ -1,7 +1,7 @@
 //! The fields of a token endpoint's answer, read leniently: providers spell numbers, scopes and errors in many ways.
 
-use super::Grant;
 use super::body::{self, Body};
+use super::{Grant, Owner};
 use crate::Secret;
 use provider_template::{Answer, Request};
 use serde_json::{Map, Value};
@@ -153,6 +153,10 @@ fn grant(map: &Map<String, Value>, names: &Names<'_>) -> Option<Result<Grant, &'
             Answer::RefreshTokenExpirationDate,
             &["refresh_token_expires_in", "refresh_expires_in"],
         ),
+        owner: map
+            .get("id_token")
+            .and_then(plain)
+            .map_or(Owner::Untold, |text| Owner::IdToken(Secret::new(text))),
     }))
 }
 
@@ -275,7 +279,7 @@ fn plain(value: &Value) -> Option<String> {
 }
 
 /// Seconds to live as number, float or text. Zero and less mean "no date known": believing them would refresh for ever.
-fn seconds(value: &Value) -> Option<Duration> {
+pub(super) fn seconds(value: &Value) -> Option<Duration> {
     let number: f64 = match value {
         Value::Number(number) => number.as_f64()?,
         Value::String(text) => text.trim().parse().ok()?,

@@ -3,6 +3,7 @@
 use super::answer::one_line;
 use super::verdict::unanswered;
 use super::{Exchange, Trouble, Verdict, checked};
+use provider_template::FurtherEndpoints;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ const KEPT_FOR: Duration = Duration::from_secs(3600);
 pub(super) struct Endpoints {
     pub(super) authorize: String,
     pub(super) token: String,
+    pub(super) further: FurtherEndpoints,
 }
 
 #[derive(Default)]
@@ -42,7 +44,7 @@ impl Cache {
             "{}/.well-known/openid-configuration",
             issuer.trim_end_matches('/')
         ))?;
-        let answer = exchange.get(url).await.map_err(unanswered)?;
+        let answer = exchange.http.get(url, None).await.map_err(unanswered)?;
         if answer.status != 200 || answer.cut.is_some() {
             let words = answer.cut.unwrap_or_else(|| {
                 let status = answer.status;
@@ -74,6 +76,10 @@ fn read(issuer: &str, body: &[u8]) -> Result<Endpoints, Verdict> {
         issuer: String,
         authorization_endpoint: Option<String>,
         token_endpoint: Option<String>,
+        device_authorization_endpoint: Option<String>,
+        revocation_endpoint: Option<String>,
+        introspection_endpoint: Option<String>,
+        userinfo_endpoint: Option<String>,
     }
     let document: Document = serde_json::from_slice(body).map_err(|_| {
         unanswered(format!(
@@ -84,6 +90,12 @@ fn read(issuer: &str, body: &[u8]) -> Result<Endpoints, Verdict> {
         return Ok(Endpoints {
             authorize: document.authorization_endpoint.unwrap_or_default(),
             token: document.token_endpoint.unwrap_or_default(),
+            further: FurtherEndpoints {
+                device: document.device_authorization_endpoint,
+                revoke: document.revocation_endpoint,
+                introspect: document.introspection_endpoint,
+                userinfo: document.userinfo_endpoint,
+            },
         });
     }
     let other = one_line(&document.issuer);

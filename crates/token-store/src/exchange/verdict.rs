@@ -41,12 +41,43 @@ impl Verdict {
 }
 
 /// What was granted.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Grant {
     pub(crate) access: Secret,
     pub(crate) expires_in: Option<Duration>,
     pub(crate) refresh: Option<Secret>,
     pub(crate) refresh_expires_in: Option<Duration>,
+    /// Whose token it is.
+    pub(crate) owner: Owner,
+}
+
+/// Whose token it is, as far as the provider tells.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) enum Owner {
+    #[default]
+    Untold,
+    /// To be read, and then dropped.
+    IdToken(Secret),
+    /// By these names, the most telling first; at least one.
+    Named(Vec<String>),
+}
+
+impl Owner {
+    /// By names that may be none.
+    pub(crate) fn named(names: Vec<String>) -> Self {
+        if names.is_empty() {
+            Self::Untold
+        } else {
+            Self::Named(names)
+        }
+    }
+
+    pub(crate) fn names(&self) -> &[String] {
+        match self {
+            Self::Named(names) => names,
+            Self::Untold | Self::IdToken(_) => &[],
+        }
+    }
 }
 
 /// The provider's own words, and what to do about them.

@@ -192,6 +192,7 @@ mod tests {
             expires_in: Some(Duration::from_secs(life)),
             refresh: Some(Secret::new("r")),
             refresh_expires_in: refresh_life.map(Duration::from_secs),
+            ..Grant::default()
         };
         token.consented(&grant, NOW, 0.5);
         token

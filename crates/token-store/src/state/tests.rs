@@ -10,7 +10,7 @@ fn grant(access: &str, life: Option<u64>, refresh: Option<&str>) -> Grant {
         access: Secret::new(access),
         expires_in: life.map(Duration::from_secs),
         refresh: refresh.map(Secret::new),
-        refresh_expires_in: None,
+        ..Grant::default()
     }
 }
 

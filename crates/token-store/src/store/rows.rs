@@ -3,12 +3,14 @@
 mod accounts;
 mod configs;
 mod consents;
+mod devices;
 mod notices;
 mod tokens;
 
 pub(crate) use accounts::Account;
 pub(crate) use configs::unknown;
 pub(crate) use consents::UnderWay;
+pub(crate) use devices::{Device, DeviceEnd};
 pub(crate) use tokens::Due;
 
 use super::StoreError;

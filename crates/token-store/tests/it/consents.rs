@@ -5,14 +5,14 @@ use base64::Engine;
 use oauth2::url::Url;
 use std::collections::{HashMap, HashSet};
 use token_store::state::State;
-use token_store::{CallbackAnswer, ConsentError};
+use token_store::{CallbackAnswer, ConsentError, SignIn};
 
 const CALLBACK: &str = "http://localhost:8025/oauth2/callback";
 
 async fn begin(rig: &Rig, session: &str) -> HashMap<String, String> {
     let url = rig
         .tokens
-        .begin("t", CALLBACK, session, Some("support@example.com"))
+        .begin("t", CALLBACK, session, SignIn::As("support@example.com"))
         .await
         .unwrap();
     let pairs: Vec<(String, String)> = Url::parse(&url)

@@ -71,7 +71,12 @@ async fn client_credentials_get_a_token_without_a_person() {
     );
     let begun = rig
         .tokens
-        .begin("app", "http://localhost/cb", "s", None)
+        .begin(
+            "app",
+            "http://localhost/cb",
+            "s",
+            token_store::SignIn::Anybody,
+        )
         .await;
     assert!(matches!(begun, Err(TokenError::Broken { .. })), "{begun:?}");
     let refused = rig.tokens.seed("app", Secret::new("r")).await;
@@ -140,7 +145,12 @@ async fn endpoints_are_discovered_once_and_only_from_their_own_issuer() {
     rig.tokens.refresh("found").await.unwrap();
     let url = rig
         .tokens
-        .begin("found", "http://localhost/cb", "s", None)
+        .begin(
+            "found",
+            "http://localhost/cb",
+            "s",
+            token_store::SignIn::Anybody,
+        )
         .await
         .unwrap();
     assert!(url.starts_with(&rig.endpoint.url("/authorize?")), "{url}");

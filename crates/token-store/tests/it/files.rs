@@ -20,7 +20,12 @@ async fn no_secret_is_readable_in_the_files() {
     rig.store().declare("a.yaml", declared).await.unwrap();
     let url = rig
         .tokens
-        .begin("t", "http://localhost/cb", "planted-session", None)
+        .begin(
+            "t",
+            "http://localhost/cb",
+            "planted-session",
+            token_store::SignIn::Anybody,
+        )
         .await
         .unwrap();
     let query: std::collections::HashMap<_, _> = oauth2::url::Url::parse(&url)

@@ -12,4 +12,3 @@ mod files;
 mod model;
 mod refreshes;
 mod support;
-mod transfer;

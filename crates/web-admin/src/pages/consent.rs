@@ -6,8 +6,7 @@ use axum::extract::{Query, State};
 use axum::http::header::{HeaderMap, HeaderValue, ORIGIN, REFERRER_POLICY};
 use axum::response::Response;
 use provider_template::url_is_safe;
-use token_store::accounts::Auth;
-use token_store::{CallbackAnswer, ConsentError};
+use token_store::{CallbackAnswer, ConsentError, SignIn};
 
 use super::tokens::{refreshed, sorry, token_of};
 use super::{Frame, Section, html};
@@ -45,12 +44,11 @@ pub(crate) async fn request(
         app.flashes.leave(&by.session.id, elsewhere(&app, origin));
         return Ok(see_other(&app.address.link("/tokens")));
     }
-    let hint = login_hint(&app, name)?;
     let redirect_uri = &app.address.redirect_uri;
     let begun = app
         .parts
         .tokens
-        .begin(name, redirect_uri, &by.session.id, hint.as_deref())
+        .begin(name, redirect_uri, &by.session.id, SignIn::ForAccounts)
         .await;
     let flash = match begun {
         Ok(url) if url_is_safe(&url) => {
@@ -83,24 +81,6 @@ fn elsewhere(app: &Inner, origin: &str) -> Flash {
     .advise(&format!(
         "Open `{public}{link}`, sign in there, and request the token again."
     ))
-}
-
-/// The user who has to sign in, when all accounts of the token config agree on one.
-fn login_hint(app: &Inner, config: &str) -> Result<Option<String>, PageError> {
-    let uses = |auth: &Auth| matches!(auth, Auth::Token(name) if name == config);
-    let mailboxes = app
-        .store()
-        .mailboxes()?
-        .into_iter()
-        .map(|m| (m.auth, m.user));
-    let relays = app.store().relays()?.into_iter().map(|r| (r.auth, r.user));
-    let mut users: Vec<String> = mailboxes
-        .chain(relays)
-        .filter(|(auth, _)| uses(auth))
-        .map(|(_, user)| user)
-        .collect();
-    users.dedup();
-    Ok(if users.len() == 1 { users.pop() } else { None })
 }
 
 fn host_of(url: &str) -> &str {
@@ -144,6 +124,8 @@ fn failed(error: ConsentError) -> Flash {
             Flash::bad(&format!("No new token: the provider refused: {words}"))
                 .advise(&format!("{}. {kept}", advice.trim_end_matches('.')))
         }
+        ConsentError::OtherPerson(other) => Flash::bad(&format!("No new token: {}", other.words()))
+            .advise(&format!("{}. {kept}", other.advice())),
         ConsentError::Store(error) => {
             tracing::error!(%error, "callback");
             Flash::bad("No new token: the database could not be written.")

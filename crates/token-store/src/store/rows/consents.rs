@@ -16,6 +16,8 @@ pub(crate) struct UnderWay {
     pub(crate) fingerprint: String,
     pub(crate) redirect_uri: String,
     pub(crate) verifier: Secret,
+    /// Who has to sign in; None: anybody.
+    pub(crate) expected: Option<String>,
 }
 
 impl Rows<'_> {
@@ -36,9 +38,9 @@ impl Rows<'_> {
         )?;
         let verifier = self.seal(&verifier_of(state), &under_way.verifier)?;
         self.connection.execute(
-            "INSERT INTO consent (state, session, config, fingerprint, redirect_uri, verifier, expires_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            (state, session, config, &under_way.fingerprint, &under_way.redirect_uri, verifier, now + LIFE),
+            "INSERT INTO consent (state, session, config, fingerprint, redirect_uri, verifier, expires_at, expected)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            (state, session, config, &under_way.fingerprint, &under_way.redirect_uri, verifier, now + LIFE, &under_way.expected),
         )?;
         Ok(())
     }
@@ -53,7 +55,7 @@ impl Rows<'_> {
             .connection
             .query_row(
                 "DELETE FROM consent WHERE state = ?1 AND session = ?2 AND expires_at > ?3
-                 RETURNING config, fingerprint, redirect_uri, verifier",
+                 RETURNING config, fingerprint, redirect_uri, verifier, expected",
                 (state, session, now()),
                 |row| {
                     Ok((
@@ -61,11 +63,12 @@ impl Rows<'_> {
                         row.get(1)?,
                         row.get(2)?,
                         row.get::<_, Vec<u8>>(3)?,
+                        row.get(4)?,
                     ))
                 },
             )
             .optional()?;
-        let Some((config, fingerprint, redirect_uri, sealed)) = taken else {
+        let Some((config, fingerprint, redirect_uri, sealed, expected)) = taken else {
             return Ok(None);
         };
         let verifier = self.unseal(&verifier_of(state), &sealed)?;
@@ -74,6 +77,7 @@ impl Rows<'_> {
             fingerprint,
             redirect_uri,
             verifier,
+            expected,
         }))
     }
 }

@@ -262,7 +262,7 @@ impl Rows<'_> {
         )))
     }
 
-    /// Keeps a refresh token aside, under the client it belongs to.
+    /// Keeps a refresh token aside, under the client it belongs to; says in which row.
     pub(crate) fn keep_aside(
         &self,
         id: &TokenId,
@@ -270,7 +270,7 @@ impl Rows<'_> {
         secret: &Secret,
         now: i64,
         why: &str,
-    ) -> Result<(), StoreError> {
+    ) -> Result<i64, StoreError> {
         self.connection.execute(
             "INSERT INTO former_refresh_token (config, subject, fingerprint, refresh_token, kept_at, why)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -283,6 +283,13 @@ impl Rows<'_> {
                 why,
             ),
         )?;
+        Ok(self.connection.last_insert_rowid())
+    }
+
+    /// It has its place again.
+    pub(crate) fn remove_aside(&self, number: i64) -> Result<(), StoreError> {
+        self.connection
+            .execute("DELETE FROM former_refresh_token WHERE id = ?1", [number])?;
         Ok(())
     }
 
@@ -305,13 +312,25 @@ impl Rows<'_> {
             return Ok(None);
         };
         let secret = self.unseal(&aside(&id.config), &sealed)?;
-        self.connection
-            .execute("DELETE FROM former_refresh_token WHERE id = ?1", [number])?;
+        self.remove_aside(number)?;
         Ok(Some(Refresh {
             secret,
             obtained_at,
             expires_at: None,
         }))
+    }
+
+    /// A person took the grant back: what was kept aside of it goes too.
+    pub(crate) fn forget_aside_of(
+        &self,
+        id: &TokenId,
+        fingerprint: &str,
+    ) -> Result<(), StoreError> {
+        self.connection.execute(
+            "DELETE FROM former_refresh_token WHERE config = ?1 AND subject = ?2 AND fingerprint = ?3",
+            [&id.config, &id.subject, fingerprint],
+        )?;
+        Ok(())
     }
 
     /// A person deleted the config: what was kept aside for it goes too.
