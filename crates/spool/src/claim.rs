@@ -31,6 +31,8 @@ struct Claimed {
     blocked_since: Option<i64>,
     /// Nothing is left to do once it is delivered: there is no mailbox to tell.
     local: bool,
+    /// A person wants it held after this attempt, with this reason.
+    hold_why: Option<String>,
 }
 
 impl Spool {
@@ -60,6 +62,7 @@ impl Spool {
                     )?;
                 }
                 let next = schedule::next(&policy, claimed.history, &outcome, fastrand::f64());
+                let next = wished(&claimed, &outcome, next);
                 record(t, &claimed, &outcome, &next, output.as_deref())?;
                 t.touch(claimed.direction, &claimed.account);
                 Ok(next)
@@ -193,7 +196,7 @@ fn claimed(t: &Tables<'_>, delivery: DeliveryId) -> Result<Claimed> {
     t.conn
         .prepare_cached(
             "SELECT d.message, d.direction, d.account, attempts, refusals, doubts, since, blocked_for, blocked_since,
-               d.direction = 'in' AND m.folder IS NULL
+               d.direction = 'in' AND (m.folder IS NULL OR m.aside), hold_why
              FROM delivery d CROSS JOIN message m ON m.id = d.message WHERE d.id = ? AND state = 'claimed'",
         )?
         .query_row([delivery.0], |row| {
@@ -213,10 +216,21 @@ fn claimed(t: &Tables<'_>, delivery: DeliveryId) -> Result<Claimed> {
                 },
                 blocked_since,
                 local: row.get(9)?,
+                hold_why: row.get(10)?,
             })
         })
         .optional()?
         .ok_or(SpoolError::NotClaimed(delivery))
+}
+
+/// A person's wish to hold it comes before the schedule's, but not before the fact that it is delivered.
+fn wished(claimed: &Claimed, outcome: &Outcome, next: Next) -> Next {
+    match &claimed.hold_why {
+        Some(why) if next != Next::Done => Next::Hold {
+            why: format!("{why}; its last attempt: {}", outcome.why()),
+        },
+        _ => next,
+    }
 }
 
 /// Writes what follows an outcome.
@@ -259,7 +273,7 @@ fn record(
     };
     t.execute(
         "UPDATE delivery SET state = ?2, due_at = ?3, attempts = ?4, refusals = ?5, doubts = ?6,
-           blocked_for = ?7, blocked_since = ?8, why = ?9, output = coalesce(?10, output), held_at = ?11 WHERE id = ?1",
+           blocked_for = ?7, blocked_since = ?8, why = ?9, output = coalesce(?10, output), held_at = ?11, hold_why = NULL WHERE id = ?1",
         params![
             claimed.delivery.0,
             state,

@@ -19,9 +19,12 @@ pub struct HeldReport {
     pub bytes: u64,
     /// When the first of them was held, in seconds since 1970.
     pub oldest_at: i64,
+    /// When the first of those was held whose body is kept here. None: no body is.
+    pub oldest_body_at: Option<i64>,
     /// When the last of them was held, in seconds since 1970: later than at the last look means that there are new ones.
+    /// Our own notices don't count, or one about held mail that is held itself would bring the next. 0: there are only such.
     pub newest_at: i64,
-    /// The one that was held last.
+    /// The one that was held last, also a notice of ours.
     pub newest: Headline,
     /// Why that one is held, in the peer's own words.
     pub last_error: String,
@@ -42,8 +45,9 @@ impl Spool {
 
 fn totals(conn: &Connection) -> Result<Vec<HeldReport>> {
     let mut statement = conn.prepare_cached(
-        "SELECT direction, account, count(*), sum(bytes), min(held_at), max(held_at)
-         FROM (SELECT d.direction, d.account, iif(m.place = 'none', 0, m.size) AS bytes, min(d.held_at) AS held_at
+        "SELECT direction, account, count(*), coalesce(sum(bytes), 0), min(held_at), min(held_at) FILTER (WHERE bytes IS NOT NULL),
+           coalesce(max(held_at) FILTER (WHERE own IS NOT 'notice'), 0)
+         FROM (SELECT d.direction, d.account, iif(m.place = 'none', NULL, m.size) AS bytes, min(d.held_at) AS held_at, m.own
                FROM delivery d CROSS JOIN message m ON m.id = d.message
                WHERE d.due_at IS NULL AND d.state = 'held' GROUP BY d.account, d.message)
          GROUP BY direction, account ORDER BY direction, account",
@@ -55,7 +59,8 @@ fn totals(conn: &Connection) -> Result<Vec<HeldReport>> {
             count: unsigned(row, 2)?,
             bytes: unsigned(row, 3)?,
             oldest_at: row.get(4)?,
-            newest_at: row.get(5)?,
+            oldest_body_at: row.get(5)?,
+            newest_at: row.get(6)?,
             newest: Headline::default(),
             last_error: String::new(),
         })

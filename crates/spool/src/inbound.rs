@@ -11,6 +11,7 @@ use crate::identity::{
     find_known, folder_id, is_elsewhere, is_known, listed, moved_by_hash, moved_by_headline,
 };
 use crate::own::{Marks, looping};
+use crate::person::hold_left;
 use crate::repeat::recipients;
 use crate::rows::{NewMessage, drop_message, insert_message, printable, unsigned};
 use crate::tables::Tables;
@@ -204,6 +205,7 @@ impl Spool {
     ) -> Result<Vec<InClaim>> {
         let mailbox = mailbox.to_owned();
         self.claim(move |t| {
+            hold_left(t, Direction::In, &mailbox)?;
             let claims = due_in(t, &mailbox, limit)?;
             for claim in &claims {
                 lease(t, claim.delivery, for_time)?;

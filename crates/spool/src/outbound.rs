@@ -9,6 +9,7 @@ use crate::body::Body;
 use crate::claim::lease;
 use crate::dsn::{Notify, Ret};
 use crate::error::{Result, SpoolError};
+use crate::person::hold_left;
 use crate::rows::{NewMessage, insert_message, unsigned};
 use crate::tables::Tables;
 use crate::{DeliveryId, Direction, Headline, MessageId, Spool};
@@ -137,6 +138,7 @@ impl Spool {
     ) -> Result<Vec<OutClaim>> {
         let relay = relay.to_owned();
         self.claim(move |t| {
+            hold_left(t, Direction::Out, &relay)?;
             let mut claims = Vec::new();
             let mut deliveries = Vec::new();
             for message in due_messages(t, &relay, limit)? {

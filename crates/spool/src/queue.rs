@@ -1,12 +1,9 @@
-//! The queue as people see it: list, show, retry, delete, count.
+//! The queue as people see it: list, show, count.
 
-use std::collections::HashSet;
-
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::error::Result;
-use crate::rows::{drop_message, forget_message, hex, unsigned};
-use crate::tables::Tables;
+use crate::rows::{hex, unsigned};
 use crate::{Direction, Headline, MessageId, Spool};
 
 /// For status, in deliveries (an outbound message has one per recipient).
@@ -63,6 +60,16 @@ pub struct QueueEntry {
     pub sha256: String,
     /// The provider's own number of the message, where it has one (Gmail: X-GM-MSGID).
     pub provider_id: Option<String>,
+    /// Inbound: the folder it came from. None: it is of our own making.
+    pub folder: Option<String>,
+    /// Inbound: its UID in that folder.
+    pub uid: Option<u32>,
+    /// Inbound: the mailbox's copy was moved out of the way.
+    pub aside: bool,
+    /// Of our own making: `bounce` or `notice`.
+    pub own: Option<String>,
+    /// Whether its body is in the spool.
+    pub kept: bool,
     /// One inbound, one per recipient outbound.
     pub deliveries: Vec<QueueDelivery>,
 }
@@ -76,6 +83,10 @@ pub struct QueueDelivery {
     pub state: String,
     /// So far, a running one included.
     pub attempts: u32,
+    /// Since it was held.
+    pub held_seconds: Option<i64>,
+    /// It is held once its present attempt has failed, for this reason.
+    pub hold_wanted: Option<String>,
     /// Until the next attempt, if one is planned.
     pub next_seconds: Option<i64>,
     /// The last reason.
@@ -120,22 +131,32 @@ impl Spool {
             let Some(row) = queue.pop() else {
                 return Ok(None);
             };
-            let (message_id, sha256, provider_id) = conn
+            let entry = conn
                 .prepare_cached(
-                    "SELECT m.header_message_id, m.sha256, s.provider_id FROM message m
+                    "SELECT m.header_message_id, m.sha256, s.provider_id, f.name, m.uid, m.aside, m.own, m.place <> 'none'
+                     FROM message m LEFT JOIN folder f ON f.id = m.folder
                      LEFT JOIN seen s ON s.folder = m.folder AND s.uidvalidity = m.uidvalidity AND s.uid = m.uid
                      WHERE m.id = ?",
                 )?
-                .query_row([message.0], |row| {
-                    let sha256: Option<Vec<u8>> = row.get(1)?;
-                    Ok((row.get(0)?, hex(&sha256.unwrap_or_default()), row.get(2)?))
+                .query_row([message.0], |found| {
+                    let sha256: Option<Vec<u8>> = found.get(1)?;
+                    Ok(QueueEntry {
+                        row,
+                        message_id: found.get(0)?,
+                        sha256: hex(&sha256.unwrap_or_default()),
+                        provider_id: found.get(2)?,
+                        folder: found.get(3)?,
+                        uid: found.get(4)?,
+                        aside: found.get(5)?,
+                        own: found.get(6)?,
+                        kept: found.get(7)?,
+                        deliveries: Vec::new(),
+                    })
                 })?;
+            let deliveries = deliveries(conn, message, now)?;
             Ok(Some(QueueEntry {
-                row,
-                message_id,
-                sha256,
-                provider_id,
-                deliveries: deliveries(conn, message, now)?,
+                deliveries,
+                ..entry
             }))
         })
     }
@@ -156,41 +177,6 @@ impl Spool {
                 })
                 .optional()?)
         })
-    }
-
-    /// Makes held or waiting deliveries due now (attempts and the retry clock start anew for held
-    /// ones); None: all. A held message that has no body is forgotten instead, so that the mailbox gives it again. Claimed ones are left
-    /// alone. Returns how many messages.
-    pub async fn retry(&self, messages: Option<Vec<MessageId>>) -> Result<u64> {
-        self.inner
-            .writer
-            .call(move |t| {
-                let messages = match messages {
-                    Some(messages) => messages,
-                    None => not_due(t)?,
-                };
-                let mut retried = 0;
-                for message in unique(messages) {
-                    retried += u64::from(retry(t, message)?);
-                }
-                Ok(retried)
-            })
-            .await
-    }
-
-    /// Drops messages for good (inbound: the key stays, the mailbox is not touched). One that is claimed
-    /// right now is being delivered, and is left alone. Returns how many.
-    pub async fn delete(&self, messages: Vec<MessageId>) -> Result<u64> {
-        self.inner
-            .writer
-            .call(move |t| {
-                let mut deleted = 0;
-                for message in unique(messages) {
-                    deleted += u64::from(!being_delivered(t, message)? && remove(t, message)?);
-                }
-                Ok(deleted)
-            })
-            .await
     }
 
     /// How much of an account's mail is where.
@@ -284,7 +270,7 @@ fn next_seconds(state: &str, due_at: Option<i64>, now: i64) -> Option<i64> {
 
 fn deliveries(conn: &Connection, message: MessageId, now: i64) -> Result<Vec<QueueDelivery>> {
     let mut statement = conn.prepare_cached(
-        "SELECT recipient, CASE WHEN state = 'due' AND doubts > 0 THEN 'in doubt' ELSE state END, attempts, due_at, why, output
+        "SELECT recipient, CASE WHEN state = 'due' AND doubts > 0 THEN 'in doubt' ELSE state END, attempts, due_at, why, output, held_at, hold_why
          FROM delivery WHERE message = ? ORDER BY id",
     )?;
     let rows = statement.query_map([message.0], |row| {
@@ -296,75 +282,9 @@ fn deliveries(conn: &Connection, message: MessageId, now: i64) -> Result<Vec<Que
             state,
             why: row.get(4)?,
             output: row.get(5)?,
+            held_seconds: row.get::<_, Option<i64>>(6)?.map(|at| (now - at).max(0)),
+            hold_wanted: row.get(7)?,
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-fn unique(messages: Vec<MessageId>) -> Vec<MessageId> {
-    let mut seen = HashSet::new();
-    messages.into_iter().filter(|m| seen.insert(*m)).collect()
-}
-
-/// Messages with something that `retry` could make due.
-fn not_due(t: &Tables<'_>) -> Result<Vec<MessageId>> {
-    let mut statement = t.conn.prepare_cached(
-        "SELECT DISTINCT message FROM delivery
-         WHERE state = 'held' OR (state IN ('due', 'waiting') AND due_at > ?) ORDER BY message",
-    )?;
-    let rows = statement.query_map([t.now], |row| row.get(0).map(MessageId))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-fn retry(t: &Tables<'_>, message: MessageId) -> Result<bool> {
-    let found: Option<(String, String, bool)> = t
-        .conn
-        .prepare_cached(
-            "SELECT direction, account, direction = 'in' AND place = 'none' FROM message WHERE id = ?",
-        )?
-        .query_row([message.0], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
-        .optional()?;
-    let Some((direction, account, without_body)) = found else {
-        return Ok(false);
-    };
-    t.touch(Direction::from_word(&direction), &account);
-    if without_body {
-        forget_message(t, message)?;
-        return Ok(true);
-    }
-    let held = t.execute(
-        "UPDATE delivery SET state = 'due', due_at = ?2, since = ?2, attempts = 0, refusals = 0,
-           doubts = 0, blocked_for = 0, blocked_since = NULL, held_at = NULL
-         WHERE message = ?1 AND state = 'held'",
-        params![message.0, t.now],
-    )?;
-    let waiting = t.execute(
-        "UPDATE delivery SET state = 'due', due_at = ?2
-         WHERE message = ?1 AND state IN ('due', 'waiting') AND due_at > ?2",
-        params![message.0, t.now],
-    )?;
-    Ok(held + waiting > 0)
-}
-
-/// An ended lease is nobody's any more.
-fn being_delivered(t: &Tables<'_>, message: MessageId) -> Result<bool> {
-    Ok(t.conn
-        .prepare_cached(
-            "SELECT 1 FROM delivery WHERE message = ? AND state = 'claimed' AND due_at > ?",
-        )?
-        .exists(params![message.0, t.now])?)
-}
-
-fn remove(t: &Tables<'_>, message: MessageId) -> Result<bool> {
-    let account: Option<(String, String)> = t
-        .conn
-        .prepare_cached("SELECT direction, account FROM message WHERE id = ?")?
-        .query_row([message.0], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    if let Some((direction, account)) = account {
-        t.touch(Direction::from_word(&direction), &account);
-    }
-    drop_message(t, message)
 }

@@ -129,7 +129,9 @@ pub(crate) fn release(t: &Tables<'_>, deliveries: &[DeliveryId]) -> Result<()> {
         let account: Option<(String, String)> = t
             .conn
             .prepare_cached(
-                "UPDATE delivery SET state = 'due', due_at = min(since, ?2), attempts = max(attempts - 1, 0)
+                "UPDATE delivery SET state = iif(hold_why IS NULL, 'due', 'held'),
+                   due_at = iif(hold_why IS NULL, min(since, ?2), NULL), attempts = max(attempts - 1, 0),
+                   held_at = iif(hold_why IS NULL, NULL, ?2), why = coalesce(hold_why, why), hold_why = NULL
                  WHERE id = ?1 AND state = 'claimed' RETURNING direction, account",
             )?
             .query_row(params![delivery.0, t.now], |row| {
@@ -146,8 +148,9 @@ pub(crate) fn release(t: &Tables<'_>, deliveries: &[DeliveryId]) -> Result<()> {
 /// What a claimant that is gone has left; `?1` is now, `?2` the pause of an outbound message, which may
 /// have been on its way. The attempt stays counted, so that a message which ends its claimant each
 /// time shows in the lists.
-pub(crate) const PUT_BACK: &str = "UPDATE delivery SET state = 'due',
-   due_at = CASE direction WHEN 'out' THEN ?1 + ?2 ELSE min(since, ?1) END
+pub(crate) const PUT_BACK: &str = "UPDATE delivery SET state = iif(hold_why IS NULL, 'due', 'held'),
+   due_at = CASE WHEN hold_why IS NOT NULL THEN NULL WHEN direction = 'out' THEN ?1 + ?2 ELSE min(since, ?1) END,
+   held_at = iif(hold_why IS NULL, NULL, ?1), why = coalesce(hold_why, why), hold_why = NULL
  WHERE due_at IS NOT NULL AND state = 'claimed'";
 
 /// The relay gets so many seconds to drop a dead connection before the message comes again.

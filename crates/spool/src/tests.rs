@@ -4,6 +4,7 @@ mod bodies;
 mod crash;
 mod flow;
 mod held;
+mod hold;
 mod identity;
 mod model;
 mod opening;

@@ -1,6 +1,11 @@
 -- Since when a delivery is held. What was held before this column counts from now on: too long rather than too short.
 ALTER TABLE delivery ADD COLUMN held_at INTEGER;
 UPDATE delivery SET held_at = unixepoch() WHERE state = 'held';
+-- A person wants it held once its present attempt has ended, with this reason.
+ALTER TABLE delivery ADD COLUMN hold_why TEXT;
+CREATE INDEX delivery_wish ON delivery (direction, account) WHERE hold_why IS NOT NULL;
+-- The mailbox's copy of a held message was moved out of the way: there is nothing to acknowledge any more.
+ALTER TABLE message ADD COLUMN aside INTEGER NOT NULL DEFAULT 0;
 
 -- What the submitter asked to be told (RFC 3461): RET and ENVID of a message, NOTIFY and ORCPT of a recipient.
 ALTER TABLE message ADD COLUMN ret TEXT;
