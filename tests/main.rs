@@ -10,6 +10,7 @@ mod harness;
 
 mod admin_page;
 mod faults;
+mod held;
 mod house;
 mod kills;
 mod lifecycle;

@@ -154,7 +154,7 @@ fn each_recipient_has_its_own_outcome_and_what_is_refused_is_held_and_shown() {
         shown.contains("no such user") && shown.contains("try again later")
     });
     assert!(shown.contains("held") && shown.contains("5.1.1"), "{shown}");
-    setup.ok(&["queue", "delete", &id], "");
+    setup.ok(&["queue", "delete", &id, "--yes"], "");
     assert_eq!(queue(), serde_json::json!([]));
     assert!(daemon.stop().success());
     assert_eq!(arrived(&postfix).into_values().collect::<Vec<_>>(), [1]);

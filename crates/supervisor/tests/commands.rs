@@ -298,9 +298,14 @@ fn without_a_daemon_the_databases_answer_and_what_needs_it_says_so() {
     place.ends(&["queue", "delete", "7"], "", 65);
     assert_eq!(
         place.ok(&["queue", "retry", "--all"], "").trim(),
-        "0 to be tried again when the daemon runs"
+        "0 messages to be tried again when the daemon runs"
     );
     place.ends(&["queue", "retry"], "", 64);
+    place.ends(&["queue", "retry", "7", "--all"], "", 64);
+    place.ends(&["queue", "delete", "--all", "--yes"], "", 64);
+    place.ends(&["queue", "list", "--mailbox", "m", "--relay", "r"], "", 64);
+    let none = place.ok(&["queue", "delete", "--all", "--held"], "");
+    assert_eq!(none.trim(), "0 messages deleted");
     place.ends(&["no-such-command"], "", 64);
     assert!(place.ok(&["--version"], "").starts_with("postern "));
     place.ends(&["admin", "password"], "short\n", 65);

@@ -51,6 +51,10 @@ pub(crate) enum Question {
     Fetch { mailbox: String },
     /// Make messages due now; None: all.
     Retry { messages: Option<Vec<i64>> },
+    /// Hold messages, with a person's reason.
+    Hold { messages: Vec<i64>, reason: String },
+    /// Give held messages back to the schedule.
+    Release { messages: Vec<i64> },
     /// Drop messages.
     Delete { messages: Vec<i64> },
     /// Read the configuration again.

@@ -196,6 +196,12 @@ async fn answer(question: Question, handle: &Handle) -> Result<serde_json::Value
             format!("there is no mailbox named {mailbox}"),
         )),
         Question::Retry { messages } => value(handle.retry(messages).await.map_err(internal)?),
+        Question::Hold { messages, reason } => {
+            let messages = messages.into_iter().map(MessageId).collect();
+            let held = handle.spool().hold(messages, &reason).await;
+            value(held.map_err(internal)?)
+        }
+        Question::Release { messages } => value(handle.release(messages).await.map_err(internal)?),
         Question::Delete { messages } => {
             let messages = messages.into_iter().map(MessageId).collect();
             value(handle.spool().delete(messages).await.map_err(internal)?)

@@ -18,6 +18,11 @@ fn questions_and_answers_are_single_json_lines_that_read_back_as_they_were() {
         Question::Retry {
             messages: Some(vec![1, 2]),
         },
+        Question::Hold {
+            messages: vec![4],
+            reason: "ask Ann\n".into(),
+        },
+        Question::Release { messages: vec![4] },
         Question::Delete { messages: vec![3] },
         Question::Complete {
             session: "s".into(),
@@ -77,6 +82,14 @@ fn the_sockets_group_may_see_the_status_and_fetch_a_token_and_nothing_else() {
             false,
         ),
         (Question::Retry { messages: None }, false),
+        (
+            Question::Hold {
+                messages: vec![],
+                reason: String::new(),
+            },
+            false,
+        ),
+        (Question::Release { messages: vec![] }, false),
         (Question::Delete { messages: vec![] }, false),
         (Question::Reload, false),
     ];

@@ -1,6 +1,5 @@
 //! What signals, commands and pages may ask of the running daemon.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sender::Routes;
@@ -13,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::accounts::{Accounts, Change, Shared, of_store, routes};
 use super::alive::Alive;
 use super::doors::Page;
-use super::plan::{Account, Id};
+use super::plan::Account;
 use super::pokes::Pokes;
 use super::status::{self, Report};
 use crate::config::{Config, Mistakes, Secrets};
@@ -145,23 +144,34 @@ impl Handle {
 
     /// Makes messages due now, None: all, and ends the pauses of the accounts they wait for; how many there were.
     pub(crate) async fn retry(&self, messages: Option<Vec<i64>>) -> Result<u64, SpoolError> {
-        let ids: Option<BTreeSet<i64>> = messages.as_ref().map(|ids| ids.iter().copied().collect());
-        let chosen = |id: &i64| ids.as_ref().is_none_or(|ids| ids.contains(id));
-        let mut accounts: BTreeSet<Id> = BTreeSet::new();
-        for (direction, kind) in [
-            (Direction::In, Kind::Mailbox),
-            (Direction::Out, Kind::Relay),
-        ] {
-            let rows = self.0.spool.queue(Some(direction))?.into_iter();
-            let waiting = rows.filter(|row| chosen(&row.id));
-            accounts.extend(waiting.map(|row| (kind, row.account)));
-        }
-        let messages = messages.map(|ids| ids.into_iter().map(MessageId).collect());
-        let retried = self.0.spool.retry(messages).await?;
-        for account in &accounts {
-            self.0.pokes.poke(account);
-        }
+        let ids = match messages {
+            Some(ids) => ids,
+            None => self.0.spool.queue(None)?.iter().map(|row| row.id).collect(),
+        };
+        let messages: Vec<MessageId> = ids.into_iter().map(MessageId).collect();
+        let accounts = self.0.spool.accounts_of(&messages)?;
+        let retried = self.0.spool.retry(Some(messages)).await?;
+        self.poke_all(accounts);
         Ok(retried)
+    }
+
+    /// Gives held messages back to the schedule, as [`Handle::retry`].
+    pub(crate) async fn release(&self, messages: Vec<i64>) -> Result<u64, SpoolError> {
+        let messages: Vec<MessageId> = messages.into_iter().map(MessageId).collect();
+        let accounts = self.0.spool.accounts_of(&messages)?;
+        let released = self.0.spool.release_held(messages).await?;
+        self.poke_all(accounts);
+        Ok(released)
+    }
+
+    fn poke_all(&self, accounts: Vec<(Direction, String)>) {
+        for (direction, name) in accounts {
+            let kind = match direction {
+                Direction::In => Kind::Mailbox,
+                Direction::Out => Kind::Relay,
+            };
+            self.0.pokes.poke(&(kind, name));
+        }
     }
 
     /// The report of `postern status`.
