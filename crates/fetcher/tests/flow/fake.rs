@@ -19,6 +19,12 @@ pub(crate) struct Mail {
     pub(crate) empty: usize,
     /// So many fetches end after so many bytes.
     pub(crate) cut: Option<(usize, usize)>,
+    /// X-GM-MSGID.
+    pub(crate) gm: u64,
+    /// Its body is refused with a NO.
+    pub(crate) refused: bool,
+    /// The connection is closed in the middle of its body.
+    pub(crate) breaks: bool,
 }
 
 #[derive(Default)]
@@ -27,6 +33,8 @@ pub(crate) struct Folder {
     pub(crate) next: u32,
     pub(crate) mails: BTreeMap<u32, Mail>,
     pub(crate) read_only: bool,
+    /// A special use, such as `\\Trash`.
+    pub(crate) special: &'static str,
 }
 
 pub(crate) struct State {
@@ -38,6 +46,11 @@ pub(crate) struct State {
     pub(crate) refuse: Vec<(&'static str, &'static str, usize)>,
     /// Connections so far.
     pub(crate) connections: usize,
+    /// Connections open now, and the most there were at once.
+    pub(crate) open: usize,
+    pub(crate) most_open: usize,
+    /// What happens to the mailbox right before a command that begins so; once.
+    pub(crate) before: Vec<(&'static str, fn(&mut State))>,
 }
 
 #[derive(Clone)]
@@ -52,11 +65,18 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = State {
-            capabilities: format!("IMAP4rev1 {capabilities}"),
+            capabilities: if capabilities.starts_with("IMAP4") {
+                capabilities.to_owned()
+            } else {
+                format!("IMAP4rev1 {capabilities}")
+            },
             folders: BTreeMap::new(),
             log: Vec::new(),
             refuse: Vec::new(),
             connections: 0,
+            open: 0,
+            most_open: 0,
+            before: Vec::new(),
         };
         let fake = Self {
             port,
@@ -66,11 +86,17 @@ impl Fake {
         let state = fake.state.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                state.lock().unwrap().connections += 1;
                 let state = state.clone();
+                {
+                    let mut state = state.lock().unwrap();
+                    state.connections += 1;
+                    state.open += 1;
+                    state.most_open = state.most_open.max(state.open);
+                }
                 std::thread::spawn(move || {
                     // A connection that ends is no failure of the server.
-                    let _ = Peer::new(stream, state).and_then(|mut peer| peer.serve());
+                    let _ = Peer::new(stream, state.clone()).and_then(|mut peer| peer.serve());
+                    state.lock().unwrap().open -= 1;
                 });
             }
         });
@@ -100,12 +126,28 @@ impl Fake {
     }
 
     pub(crate) fn add_mail(&self, mail: Mail) -> u32 {
+        self.add_to("INBOX", mail)
+    }
+
+    pub(crate) fn add_to(&self, folder: &str, mail: Mail) -> u32 {
         let mut state = self.state();
-        let inbox = state.folders.get_mut("INBOX").unwrap();
-        let uid = inbox.next;
-        inbox.next += 1;
-        inbox.mails.insert(uid, mail);
+        let folder = state.folders.get_mut(folder).unwrap();
+        let uid = folder.next;
+        folder.next += 1;
+        folder.mails.insert(uid, mail);
         uid
+    }
+
+    /// Gives a folder another UIDVALIDITY, and each message another UID.
+    pub(crate) fn renumber(&self, folder: &str, uidvalidity: u32) {
+        let mut state = self.state();
+        let folder = state.folders.get_mut(folder).unwrap();
+        folder.uidvalidity = uidvalidity;
+        folder.mails = std::mem::take(&mut folder.mails)
+            .into_iter()
+            .map(|(uid, mail)| (uid + 100, mail))
+            .collect();
+        folder.next += 100;
     }
 
     /// UIDs and flags in a folder.
@@ -168,6 +210,7 @@ impl Peer {
                     .write_all(format!("{tag} {answer}\r\n").as_bytes())?;
                 continue;
             }
+            self.interfere(&command);
             let mut reply = Vec::new();
             let done = self.answer(&command, &mut reply)?;
             reply.extend_from_slice(format!("{tag} {done}\r\n").as_bytes());
@@ -182,6 +225,15 @@ impl Peer {
         let mut line = String::new();
         let n = self.reader.read_line(&mut line)?;
         Ok((n > 0).then(|| line.trim_end().to_owned()))
+    }
+
+    fn interfere(&self, command: &str) {
+        let mut state = self.state.lock().unwrap();
+        let due = |(begins, _): &(&str, fn(&mut State))| command.starts_with(begins);
+        if let Some(at) = state.before.iter().position(due) {
+            let (_, happens) = state.before.remove(at);
+            happens(&mut state);
+        }
     }
 
     fn refusal(&self, command: &str) -> Option<&'static str> {
@@ -210,13 +262,31 @@ impl Peer {
                 return Ok(self.select(&unquote(command.split_once(' ').unwrap().1), reply));
             }
             "LIST" => {
-                let name = unquote(command.splitn(3, ' ').nth(2).unwrap());
-                if self.state.lock().unwrap().folders.contains_key(&name) {
+                let name = unquote(command.rsplit_once("\"\" ").unwrap().1);
+                let state = self.state.lock().unwrap();
+                let all = state.folders.iter();
+                for (name, folder) in all.filter(|(n, _)| name == "*" || **n == name) {
+                    let special = folder.special;
+                    let quoted = quote(name);
                     reply.extend_from_slice(
-                        format!("* LIST (\\HasNoChildren) \"/\" \"{name}\"\r\n").as_bytes(),
+                        format!("* LIST (\\HasNoChildren {special}) \"/\" {quoted}\r\n").as_bytes(),
                     );
                 }
             }
+            "STATUS" => {
+                let (name, _) = command["STATUS ".len()..].rsplit_once(" (").unwrap();
+                let state = self.state.lock().unwrap();
+                let Some(folder) = state.folders.get(&unquote(name)) else {
+                    return Ok("NO [NONEXISTENT] no such folder".into());
+                };
+                let (next, validity) = (folder.next, folder.uidvalidity);
+                reply.extend_from_slice(
+                    format!("* STATUS {name} (UIDNEXT {next} UIDVALIDITY {validity})\r\n")
+                        .as_bytes(),
+                );
+            }
+            "ENABLE" => reply.extend_from_slice(b"* ENABLED UTF8=ACCEPT\r\n"),
+            "ID" => reply.extend_from_slice(b"* ID (\"name\" \"fake\")\r\n"),
             "CREATE" => {
                 let name = unquote(command.split_once(' ').unwrap().1);
                 self.state.lock().unwrap().folders.insert(
@@ -231,7 +301,7 @@ impl Peer {
             "IDLE" => self.idle()?,
             "NOOP" => self.news(reply),
             "LOGOUT" => reply.extend_from_slice(b"* BYE see you\r\n"),
-            "UID FETCH" => self.fetch(words[2], &words[3..].join(" "), reply),
+            "UID FETCH" => return self.fetch(words[2], &words[3..].join(" "), reply),
             "UID STORE" | "UID EXPUNGE" | "EXPUNGE" | "UID MOVE" | "UID COPY" => {
                 self.change(&verb, &words, reply)
             }
@@ -297,18 +367,23 @@ impl Peer {
         self.out.set_read_timeout(None)
     }
 
-    fn fetch(&mut self, set: &str, items: &str, reply: &mut Vec<u8>) {
+    fn fetch(&mut self, set: &str, items: &str, reply: &mut Vec<u8>) -> std::io::Result<String> {
+        let mut done = "OK done";
         let mut state = self.state.lock().unwrap();
         let Some(folder) = self
             .selected
             .as_ref()
             .and_then(|name| state.folders.get_mut(name))
         else {
-            return;
+            return Ok("BAD nothing is selected".into());
         };
         let last = folder.mails.keys().last().copied().unwrap_or(0);
         for (n, (uid, mail)) in folder.mails.iter_mut().enumerate() {
             if !within(set, *uid, last) {
+                continue;
+            }
+            if mail.refused && items.contains("BODY") {
+                done = "NO [SERVERBUG] this message is damaged";
                 continue;
             }
             reply.extend_from_slice(format!("* {} FETCH (UID {uid}", n + 1).as_bytes());
@@ -327,11 +402,20 @@ impl Peer {
                 };
                 reply.extend_from_slice(format!(" INTERNALDATE {date}").as_bytes());
             }
+            if items.contains("X-GM-MSGID") {
+                reply.extend_from_slice(format!(" X-GM-MSGID {}", mail.gm).as_bytes());
+            }
+            if mail.breaks && items.contains("BODY") {
+                reply.extend_from_slice(b" BODY[] {1000}\r\nand no more");
+                self.out.write_all(reply)?;
+                return Err(std::io::ErrorKind::BrokenPipe.into());
+            }
             if let Some(at) = items.find("BODY.PEEK") {
                 body(mail, &items[at + "BODY.PEEK".len()..], reply);
             }
             reply.extend_from_slice(b")\r\n");
         }
+        Ok(done.into())
     }
 
     fn change(&mut self, verb: &str, words: &[&str], reply: &mut Vec<u8>) {
@@ -436,5 +520,13 @@ fn within(set: &str, uid: u32, last: u32) -> bool {
 }
 
 fn unquote(text: &str) -> String {
-    text.trim_matches('"').to_owned()
+    let inner = text.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
+    inner
+        .unwrap_or(text)
+        .replace("\\\"", "\"")
+        .replace("\\\\", "\\")
+}
+
+fn quote(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

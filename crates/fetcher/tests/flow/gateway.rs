@@ -91,6 +91,11 @@ impl Gateway {
         files(&self.got())
     }
 
+    /// Whether everything was listed and fetched, and the session waits.
+    pub(crate) fn waits_for_mail(&self) -> bool {
+        matches!(self.condition(), Some(Condition::Working { doing }) if doing.contains("waiting for new mail"))
+    }
+
     pub(crate) fn condition(&self) -> Option<Condition> {
         self.parts
             .board

@@ -3,7 +3,9 @@
 
 mod acknowledge;
 mod fake;
+mod folders;
 mod gateway;
+mod offers;
 mod trouble;
 
 use std::time::Duration;
