@@ -22,6 +22,9 @@ pub enum Fault {
     Drop,
     /// Everything is carried out, but the connection is closed before the answer: the client is in doubt.
     Lose,
+    /// Everything is carried out, and the connection is closed after so many bytes of the answer: in the middle of a literal, say.
+    /// Only IMAP counts; the others give nothing of the answer.
+    Cut(usize),
     /// The honest answer, late; until then nothing is carried out.
     Delay(Duration),
     /// Everything is carried out, and the answer comes late: time to kill a client in its window of doubt.

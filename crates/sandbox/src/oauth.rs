@@ -43,7 +43,7 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>, base: String) 
                 lines.send(text.as_bytes()).await.ok();
                 return;
             }
-            Some(Fault::Lose) => {
+            Some(Fault::Lose | Fault::Cut(_)) => {
                 handle(&request, &shared, &base);
                 return;
             }

@@ -2,10 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod acknowledge;
+mod contract;
 mod fake;
 mod folders;
 mod gateway;
 mod offers;
+mod poison;
+mod tokens;
 mod trouble;
 
 use std::time::Duration;

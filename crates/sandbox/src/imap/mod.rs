@@ -33,6 +33,7 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         out: Vec::new(),
         user: None,
         selected: None,
+        left: None,
     };
     // Whatever ends a connection, the client sees it; there is nobody else to tell.
     session.converse().await.ok();
@@ -45,6 +46,8 @@ struct Session {
     out: Vec<u8>,
     user: Option<SignedIn>,
     selected: Option<Selected>,
+    /// Bytes that are still written before the connection is closed.
+    left: Option<usize>,
 }
 
 /// Whether the session goes on.
@@ -63,7 +66,7 @@ impl Session {
                 self.say(&text);
                 return self.flush().await;
             }
-            Some(Fault::Drop | Fault::Lose) => return Ok(()),
+            Some(Fault::Drop | Fault::Lose | Fault::Cut(_)) => return Ok(()),
         }
         let greeting = format!("* OK [CAPABILITY {}] ready", self.capabilities());
         self.say(&greeting);
@@ -92,6 +95,11 @@ impl Session {
         let Tagged { tag, name, command } = tagged;
         match &fault {
             None | Some(Fault::Lose | Fault::Withhold(_)) => {}
+            Some(Fault::Cut(bytes)) => {
+                // What was said before belongs to earlier answers.
+                self.flush().await?;
+                self.left = Some(*bytes);
+            }
             Some(Fault::Delay(time)) => tokio::time::sleep(*time).await,
             Some(Fault::Drop) => return Err(LineError::Closed),
             Some(Fault::Reply(text)) => {
@@ -282,6 +290,18 @@ impl Session {
     }
 
     async fn flush(&mut self) -> Result<(), LineError> {
+        if let Some(left) = &mut self.left {
+            let part = (*left).min(self.out.len());
+            *left -= part;
+            self.lines.send(&self.out[..part]).await?;
+            return match self.out.len() > part {
+                true => Err(LineError::Closed),
+                false => {
+                    self.out.clear();
+                    Ok(())
+                }
+            };
+        }
         if !self.out.is_empty() {
             self.lines.send(&self.out).await?;
             self.out.clear();

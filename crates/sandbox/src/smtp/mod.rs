@@ -60,7 +60,7 @@ impl Session {
                 self.say(&text);
                 return self.flush().await;
             }
-            Some(Fault::Drop | Fault::Lose) => return Ok(()),
+            Some(Fault::Drop | Fault::Lose | Fault::Cut(_)) => return Ok(()),
         }
         self.say("220 sandbox ESMTP ready");
         loop {
@@ -79,7 +79,7 @@ impl Session {
             let verb = verb.to_ascii_uppercase();
             let fault = self.shared.fault(Service::Smtp, &line);
             match &fault {
-                None | Some(Fault::Lose | Fault::Withhold(_)) => {}
+                None | Some(Fault::Lose | Fault::Cut(_) | Fault::Withhold(_)) => {}
                 Some(Fault::Delay(time)) => tokio::time::sleep(*time).await,
                 Some(Fault::Drop) => return Ok(()),
                 Some(Fault::Reply(text)) => {
@@ -89,7 +89,7 @@ impl Session {
             }
             let reply = self.run(&verb, arguments).await?;
             match fault {
-                Some(Fault::Lose) => return Ok(()),
+                Some(Fault::Lose | Fault::Cut(_)) => return Ok(()),
                 Some(Fault::Withhold(time)) => tokio::time::sleep(time).await,
                 _ => {}
             }
@@ -254,7 +254,7 @@ impl Session {
         };
         let fault = self.shared.fault(Service::Smtp, ".");
         match &fault {
-            None | Some(Fault::Lose | Fault::Withhold(_)) => {}
+            None | Some(Fault::Lose | Fault::Cut(_) | Fault::Withhold(_)) => {}
             Some(Fault::Delay(time)) => tokio::time::sleep(*time).await,
             Some(Fault::Drop) => return Err(LineError::Closed),
             Some(Fault::Reply(text)) => return Ok(text.clone()),
@@ -275,7 +275,7 @@ impl Session {
             room
         });
         match fault {
-            Some(Fault::Lose) => return Err(LineError::Closed),
+            Some(Fault::Lose | Fault::Cut(_)) => return Err(LineError::Closed),
             Some(Fault::Withhold(time)) => tokio::time::sleep(time).await,
             _ => {}
         }
