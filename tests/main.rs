@@ -12,6 +12,7 @@ mod admin_page;
 mod faults;
 mod held;
 mod house;
+mod imap_limits;
 mod kills;
 mod lifecycle;
 mod real_imap;

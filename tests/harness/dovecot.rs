@@ -67,18 +67,19 @@ impl Dovecot {
 
     /// Puts a message into a user's INBOX the way a mail server does: written aside, then renamed into `new`.
     pub(crate) fn put(&self, user: &str, stored: &[u8]) {
-        let maildir = self.home(user).join("Maildir");
+        self.put_in(user, None, stored);
+    }
+
+    /// The same for a folder, by its name on disk (`None`: INBOX).
+    pub(crate) fn put_in(&self, user: &str, folder: Option<&str>, stored: &[u8]) {
+        let top = self.home(user).join("Maildir");
+        let maildir = folder.map_or(top.clone(), |name| top.join(format!(".{name}")));
         if !maildir.exists() {
-            for folder in ["cur", "new", "tmp"] {
-                std::fs::create_dir_all(maildir.join(folder)).unwrap();
+            for sub in ["cur", "new", "tmp"] {
+                std::fs::create_dir_all(maildir.join(sub)).unwrap();
+                chown(maildir.join(sub), Some(MAIL_UID), Some(MAIL_UID)).unwrap();
             }
-            for path in [
-                self.home(user),
-                maildir.clone(),
-                maildir.join("cur"),
-                maildir.join("new"),
-                maildir.join("tmp"),
-            ] {
+            for path in [self.home(user), top, maildir.clone()] {
                 chown(path, Some(MAIL_UID), Some(MAIL_UID)).unwrap();
             }
         }

@@ -180,7 +180,11 @@ pub(crate) async fn sign_in(
         Some(capabilities) => capabilities,
         None => ask(connection).await?,
     };
-    if !capabilities.has("IMAP4REV1") && !capabilities.has("IMAP4REV2") {
+    // A server that tells nothing is tried all the same.
+    if !capabilities.words().is_empty()
+        && !capabilities.has("IMAP4REV1")
+        && !capabilities.has("IMAP4REV2")
+    {
         return Err(FetchError::Blocked(format!(
             "the server speaks neither IMAP4rev1 nor IMAP4rev2: it offers `{}`",
             capabilities.words()

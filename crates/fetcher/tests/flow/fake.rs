@@ -39,6 +39,9 @@ pub(crate) struct Folder {
     pub(crate) special: &'static str,
 }
 
+/// Before a command that begins so, this happens.
+pub(crate) type Interference = (&'static str, fn(&mut State));
+
 pub(crate) struct State {
     pub(crate) capabilities: String,
     pub(crate) folders: BTreeMap<String, Folder>,
@@ -54,7 +57,7 @@ pub(crate) struct State {
     /// A command that begins so is never answered; `GREETING` is the time before the first.
     pub(crate) hang: Option<&'static str>,
     /// What happens to the mailbox right before a command that begins so; once.
-    pub(crate) before: Vec<(&'static str, fn(&mut State))>,
+    pub(crate) before: Vec<Interference>,
 }
 
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{Folder, Mail, State};
+use super::{Folder, Interference, Mail, State};
 
 pub(super) struct Peer {
     reader: BufReader<TcpStream>,
@@ -82,7 +82,7 @@ impl Peer {
 
     fn interfere(&self, command: &str) {
         let mut state = self.state.lock().unwrap();
-        let due = |(begins, _): &(&str, fn(&mut State))| command.starts_with(begins);
+        let due = |(begins, _): &Interference| command.starts_with(begins);
         if let Some(at) = state.before.iter().position(due) {
             let (_, happens) = state.before.remove(at);
             happens(&mut state);
