@@ -73,3 +73,17 @@ pub(crate) async fn pause(until: Instant, called: impl Future<Output = ()>) -> W
 pub(crate) fn longest_idle(minutes: u32) -> Duration {
     Duration::from_secs(u64::from(minutes.clamp(1, 29)) * 60)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_is_issued_again_when_the_template_says_so_and_always_before_29_minutes() {
+        let minutes = |minutes| longest_idle(minutes).as_secs() / 60;
+        assert_eq!(
+            [25, 9, 29, 30, 1_000, 0].map(minutes),
+            [25, 9, 29, 29, 29, 1]
+        );
+    }
+}

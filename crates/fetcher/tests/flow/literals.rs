@@ -62,7 +62,6 @@ fn refuse(literal: &str) {
     });
     // The program's own pages, which lie in its file, are no memory that a server could make grow; a debug build has many.
     let kib = status("VmHWM:") - status("RssFile:");
-    println!("{kib} KiB besides the program's own pages");
     assert!(kib < 20_000, "peak memory was {kib} KiB");
 }
 
