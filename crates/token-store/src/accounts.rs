@@ -7,7 +7,7 @@ mod deliver;
 
 pub use board::{Board, Condition, Kind, Light};
 pub use care::{Care, Failed};
-pub use deliver::{Deliver, Preset, TicketCommand, Way};
+pub use deliver::{Deliver, Http, Lmtp, LmtpServer, Preset, TicketCommand, Way};
 
 use crate::{Secret, Store, StoreError};
 use provider_template::{Entry, Tls};
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// One remote account to fetch. Serialised (rows, `--json`) without its password.
+/// One remote account to fetch. Serialised (rows, `--json`) without its password and without the secret of an HTTP delivery.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Mailbox {
     /// Unique among mailboxes.

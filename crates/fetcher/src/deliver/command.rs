@@ -15,7 +15,7 @@ use std::time::Duration;
 use futures_util::future::join;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::{Pid, Signal, kill_process_group};
-use spool::Stored;
+use spool::{Outcome, Stored};
 use token_store::accounts::TicketCommand;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
@@ -62,6 +62,17 @@ impl Runner {
 
     /// Runs the command for one message.
     pub(crate) async fn deliver(&self, job: Job) -> Finished {
+        let message = match job.message {
+            Stored::File(file) => Ok(file),
+            inline => stdin(inline),
+        };
+        let message = match message {
+            Ok(message) => message,
+            Err(e) => {
+                let why = format!("no file in memory for the message: {e}");
+                return Finished::new(Outcome::Retry { why, after: None }, None);
+            }
+        };
         let own = [
             ("POSTERN_DELIVERY_ID", job.id),
             ("POSTERN_ATTEMPT", job.attempt.to_string()),
@@ -69,7 +80,7 @@ impl Runner {
         ];
         let own = own.map(|(name, value)| (name.into(), value.into()));
         let environment = self.environment.iter().cloned().chain(own).collect();
-        let ended = run(&self.run, environment, job.message, self.longest).await;
+        let ended = run(&self.run, environment, message, self.longest).await;
         let (outcome, patience) =
             reading::read(self.run.preset, &ended.ending, &ended.stdout, &ended.stderr);
         Finished {

@@ -7,7 +7,10 @@ mod carrier;
 mod check;
 mod claims;
 mod command;
+mod http;
 mod job;
+mod lmtp;
+mod maildir;
 mod pace;
 mod patience;
 mod reading;
@@ -22,7 +25,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::ready;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use spool::{DeliveryId, Direction, InClaim, Outcome, Spool, SpoolError};
+use spool::{DeliveryId, Direction, InClaim, Outcome, Spool, SpoolError, Stored};
 use token_store::accounts::Mailbox;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -31,7 +34,7 @@ pub(crate) use self::check::check;
 
 use self::carrier::Carrier;
 use self::claims::next_claim;
-use self::job::{Finished, Job, Ready};
+use self::job::{Finished, Job};
 use self::pace::Pace;
 use self::slump::Slump;
 use crate::imap::session::Signals;
@@ -69,7 +72,7 @@ pub(crate) struct Deliveries {
     /// can't be written, say); what is claimed anew then must not be begun anew.
     mine: HashSet<DeliveryId>,
     /// The next claim of the queue, its message at hand before its turn comes.
-    ready: Option<(InClaim, Result<Ready, Outcome>)>,
+    ready: Option<(InClaim, Result<Stored, Outcome>)>,
     /// Polled by this task itself: a task each would cost two hops between threads per message.
     running: FuturesUnordered<Running>,
     settling: FuturesUnordered<Settling>,
@@ -92,7 +95,7 @@ impl Deliveries {
         signals: Arc<Signals>,
         show: Show,
     ) -> Self {
-        let carrier = Carrier::new(&mailbox);
+        let carrier = Carrier::new(&mailbox, spool.instance());
         let pace = Pace::new(mailbox.care.rate, Instant::now());
         Self {
             mailbox,
@@ -140,11 +143,15 @@ impl Deliveries {
                 () = sleep_until(look_at) => {
                     self.idle = false;
                     self.paused_until = self.paused_until.filter(|&until| until > Instant::now());
+                    if self.running.is_empty() {
+                        self.carrier.rest().await;
+                    }
                 }
                 () = shutdown.cancelled(), if !stopping => {}
             }
         }
         self.put_back().await;
+        self.carrier.rest().await;
     }
 
     /// Starts as many deliveries as may run, within the window of open outcomes; then gets the next message ready while they run.
@@ -201,7 +208,7 @@ impl Deliveries {
     }
 
     /// A message, ready to be delivered.
-    async fn message(spool: &Spool, carrier: &Carrier, claim: &InClaim) -> Result<Ready, Outcome> {
+    async fn message(spool: &Spool, carrier: &Carrier, claim: &InClaim) -> Result<Stored, Outcome> {
         let later = |why| Outcome::Retry { why, after: None };
         match spool.open_body(claim.message).await {
             Ok(stored) => carrier

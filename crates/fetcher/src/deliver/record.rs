@@ -73,8 +73,23 @@ pub(super) async fn settle(
         outcome,
         patience,
         output,
+        done_for,
     } = finished;
     loop {
+        // First, so that a repeat never goes to those who have it, whatever happens in between.
+        let noted = match done_for.is_empty() {
+            true => Ok(()),
+            false => spool.handed_to(delivery, done_for.clone()).await,
+        };
+        if let Err(e) = noted {
+            tracing::error!(
+                mailbox,
+                delivery = delivery.0,
+                "who has a message can't be written, tried again: {e}"
+            );
+            sleep(AGAIN).await;
+            continue;
+        }
         match spool
             .settle(delivery, outcome.clone(), output.clone(), patience.policy())
             .await

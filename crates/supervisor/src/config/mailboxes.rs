@@ -86,7 +86,7 @@ fn mailbox(
         .map_or(Some(MAX_SIZE), |field| field.size(SIZES));
     let deliver = section
         .require("deliver", deliver::EXPECTED)
-        .and_then(|field| deliver::read(&field));
+        .and_then(|field| deliver::read(&field, user.as_deref(), known));
     let after = section
         .get("after")
         .map_or(Some(After::Delete), |field| after(&field, &folders));

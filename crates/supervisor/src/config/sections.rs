@@ -93,7 +93,7 @@ fn path_or(root: &Section<'_>, key: &'static str, default: &str) -> PathBuf {
         .unwrap_or_else(|| default.into())
 }
 
-fn socket_path(field: &Field<'_>) -> Option<PathBuf> {
+pub(super) fn socket_path(field: &Field<'_>) -> Option<PathBuf> {
     let path = absolute(field)?;
     if path.as_os_str().len() > LONGEST_SOCKET_PATH {
         field.mistake(format!(

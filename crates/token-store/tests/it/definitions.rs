@@ -1,7 +1,7 @@
 //! Import, export, declare and delete: what happens to rows, and to the tokens behind them.
 
 use crate::support::{Rig, mailbox, relay};
-use token_store::accounts::{Auth, Declared};
+use token_store::accounts::{Auth, Declared, Http, Way};
 use token_store::state::State;
 use token_store::{Imported, Secret, StoreError};
 
@@ -46,6 +46,26 @@ async fn what_is_declared_comes_back_as_it_was_with_its_password() {
         (Some("generic"), Some("a.yaml"))
     );
     assert_eq!(rig.status("declared").used_by, ["mailbox m"]);
+}
+
+#[tokio::test]
+async fn the_secret_of_an_http_delivery_is_sealed_beside_the_definition_and_comes_back() {
+    let rig = Rig::new().await;
+    let http = Http {
+        url: "https://desk.example.com/mail".into(),
+        secret: Secret::new("signed with this"),
+        ca_file: Some("/etc/ca.pem".into()),
+    };
+    let mut declared = declared(&rig);
+    declared.mailboxes[0].deliver.way = Way::Http(http.clone());
+    rig.store().declare("a.yaml", declared).await.unwrap();
+    let mailbox = rig.store().mailboxes().unwrap().remove(0);
+    assert_eq!(mailbox.deliver.way, Way::Http(http));
+    let database = std::fs::read(rig.database()).unwrap();
+    let wal = std::fs::read(rig.database().with_extension("db-wal")).unwrap_or_default();
+    for file in [database, wal] {
+        assert!(!file.windows(16).any(|bytes| bytes == b"signed with this"));
+    }
 }
 
 #[tokio::test]

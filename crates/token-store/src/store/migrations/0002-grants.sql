@@ -76,3 +76,6 @@ CREATE TABLE notice_told (
     error     TEXT,
     PRIMARY KEY (notice, channel)
 ) STRICT, WITHOUT ROWID;
+
+-- What a mailbox's HTTP deliveries are signed with, sealed.
+ALTER TABLE mailbox ADD COLUMN deliver_secret BLOB;

@@ -1,7 +1,7 @@
-//! Rows of `mailbox` and `relay`: the definition as JSON, the password sealed beside it.
+//! Rows of `mailbox` and `relay`: the definition as JSON, its secrets sealed beside it.
 
 use super::Rows;
-use crate::accounts::{Auth, Mailbox, Relay};
+use crate::accounts::{Auth, Deliver, Mailbox, Relay};
 use crate::seal::Place;
 use crate::{Secret, StoreError};
 use serde::Serialize;
@@ -13,12 +13,15 @@ pub(crate) trait Account: Serialize + DeserializeOwned {
     fn name(&self) -> &str;
     fn auth(&self) -> &Auth;
     fn auth_mut(&mut self) -> &mut Auth;
+    /// Where its messages are delivered; relays deliver nothing.
+    fn deliver(&self) -> Option<&Deliver>;
+    fn deliver_mut(&mut self) -> Option<&mut Deliver>;
     fn declared_in(&self) -> Option<&str>;
     fn declare_in(&mut self, file: &str);
 }
 
 macro_rules! account {
-    ($kind:ty, $table:literal) => {
+    ($kind:ty, $table:literal $(, $deliver:ident)?) => {
         impl Account for $kind {
             const TABLE: &'static str = $table;
             fn name(&self) -> &str {
@@ -30,6 +33,12 @@ macro_rules! account {
             fn auth_mut(&mut self) -> &mut Auth {
                 &mut self.auth
             }
+            fn deliver(&self) -> Option<&Deliver> {
+                None$(.or(Some(&self.$deliver)))?
+            }
+            fn deliver_mut(&mut self) -> Option<&mut Deliver> {
+                None$(.or(Some(&mut self.$deliver)))?
+            }
             fn declared_in(&self) -> Option<&str> {
                 self.declared_in.as_deref()
             }
@@ -39,7 +48,7 @@ macro_rules! account {
         }
     };
 }
-account!(Mailbox, "mailbox");
+account!(Mailbox, "mailbox", deliver);
 account!(Relay, "relay");
 
 impl Rows<'_> {
@@ -66,7 +75,16 @@ impl Rows<'_> {
             StoreError::Database(format!("the stored {} {name} can't be read: {e}", A::TABLE))
         })?;
         if let (Auth::Password(secret), Some(sealed)) = (account.auth_mut(), password) {
-            *secret = self.unseal(&password_of::<A>(name), &sealed)?;
+            *secret = self.unseal(&place::<A>(name, "password"), &sealed)?;
+        }
+        if let Some(secret) = account.deliver_mut().and_then(Deliver::secret_mut) {
+            let mut statement = self
+                .connection
+                .prepare_cached("SELECT deliver_secret FROM mailbox WHERE name = ?1")?;
+            let sealed: Option<Vec<u8>> = statement.query_row([name], |row| row.get(0))?;
+            if let Some(sealed) = sealed {
+                *secret = self.unseal(&place::<A>(name, "deliver_secret"), &sealed)?;
+            }
         }
         Ok(account)
     }
@@ -81,7 +99,7 @@ impl Rows<'_> {
             Auth::Password(secret) => (None, Some(secret)),
         };
         let sealed = password
-            .map(|p| self.seal(&password_of::<A>(account.name()), p))
+            .map(|p| self.seal(&place::<A>(account.name(), "password"), p))
             .transpose()?;
         self.connection.execute(
             &format!(
@@ -97,6 +115,13 @@ impl Rows<'_> {
                 sealed,
             ),
         )?;
+        if let Some(secret) = account.deliver().and_then(Deliver::secret) {
+            let sealed = self.seal(&place::<A>(account.name(), "deliver_secret"), secret)?;
+            self.connection.execute(
+                "UPDATE mailbox SET deliver_secret = ?2 WHERE name = ?1",
+                (account.name(), sealed),
+            )?;
+        }
         Ok(())
     }
 
@@ -118,10 +143,10 @@ impl Rows<'_> {
     }
 }
 
-fn password_of<A: Account>(name: &str) -> Place<'_> {
+fn place<'a, A: Account>(name: &'a str, column: &'static str) -> Place<'a> {
     Place {
         table: A::TABLE,
         row: name,
-        column: "password",
+        column,
     }
 }
