@@ -305,6 +305,22 @@ impl Spool {
     }
 }
 
+impl Spool {
+    /// Of a mailbox's undelivered messages those whose turn has come: under way, or due. The others wait for another attempt.
+    pub fn deliverable(&self, mailbox: &str) -> Result<u64> {
+        let now = crate::clock::seconds(self.inner.clock.wall());
+        self.inner.reads.with(|conn| {
+            Ok(conn
+                .prepare_cached(
+                    "SELECT count(*) FROM delivery
+                     WHERE direction = 'in' AND account = ? AND due_at IS NOT NULL
+                       AND (state = 'claimed' OR due_at <= ?)",
+                )?
+                .query_row(params![mailbox, now], |row| unsigned(row, 0))?)
+        })
+    }
+}
+
 /// The one delivery of an inbound message: due, or held at once with the reason.
 pub(crate) fn insert_delivery(
     t: &Tables<'_>,

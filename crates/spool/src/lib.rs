@@ -8,7 +8,8 @@
 //! [`BodyWriter`] and [takes it in](Spool::take_in); it [claims](Spool::claim_in) what is due, delivers
 //! it, and [settles](Spool::settle) the outcome; what is delivered is
 //! [to be acknowledged](Spool::to_acknowledge), and when the mailbox was told, it is
-//! [acknowledged](Spool::acknowledged): the message goes, its key stays in `seen` for good.
+//! [acknowledged](Spool::acknowledged): the message goes, its key stays in `seen` for good. A POP3 listing is
+//! [recognised](Spool::recognise) as a whole first, which gives each of its names the UID that the rest works with.
 //!
 //! A message of our own making (a bounce, say) may be [taken in](Spool::take_in_local) for a mailbox's ticket command too; it is delivered
 //! like the others, and goes when it is.
@@ -59,6 +60,7 @@ mod rows;
 pub mod schedule;
 mod sweep;
 mod tables;
+mod uidl;
 mod writer;
 
 #[cfg(test)]
@@ -82,6 +84,7 @@ pub use outcome::Outcome;
 pub use own::{Local, Marks, ORIGIN_HEADER, Own, OwnKind};
 pub use pieces::Pieces;
 pub use queue::{Counts, QueueDelivery, QueueEntry, QueueRow};
+pub use uidl::{Named, Numbered, Recognised};
 
 use clock::Clock;
 use hint::Hints;

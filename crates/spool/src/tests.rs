@@ -11,6 +11,7 @@ mod opening;
 mod own;
 mod people;
 mod repeat;
+mod uidl;
 
 use std::path::Path;
 use std::sync::Arc;

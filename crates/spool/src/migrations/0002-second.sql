@@ -63,3 +63,13 @@ CREATE TABLE own (
 
 -- Recipients of an inbound delivery that have it, one a line: a repeat is for the others alone.
 ALTER TABLE delivery ADD COLUMN done_for TEXT;
+-- POP3 names messages by text (UIDL). A name's number is the uid of its key, under uidvalidity 0, which no IMAP folder has.
+CREATE TABLE uidl (
+  folder INTEGER NOT NULL REFERENCES folder (id),
+  uid    INTEGER NOT NULL,
+  name   BLOB,                                         -- null: the server gave none, or gave it twice
+  gone   INTEGER NOT NULL DEFAULT 0,                   -- the server confirmed that it deleted the message
+  PRIMARY KEY (folder, uid)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX uidl_name ON uidl (folder, name);
+CREATE INDEX uidl_live ON uidl (folder) WHERE gone = 0;
