@@ -10,13 +10,15 @@ pub enum Service {
     Imap,
     /// The command: `MAIL`, `RCPT TO:<one@example.com>`; `.` for the end of a message; or `GREETING`.
     Smtp,
+    /// The command: `RETR 3`, `QUIT`; or `GREETING`.
+    Pop3,
 }
 
 /// What happens in place of the honest answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// These words, and nothing is carried out. IMAP: what follows the tag (`NO [UNAVAILABLE] later`); SMTP: the reply
-    /// without its line end (`451 4.3.0 later`); HTTP: a whole response, see [`Fault::http`].
+    /// These words, and nothing is carried out. IMAP: what follows the tag (`NO [UNAVAILABLE] later`); SMTP and POP3: the
+    /// reply without its line end (`451 4.3.0 later`, `-ERR [IN-USE] later`); HTTP: a whole response, see [`Fault::http`].
     Reply(String),
     /// The connection is closed, and nothing was carried out.
     Drop,

@@ -29,7 +29,7 @@ impl Default for Knobs {
 /// What the mail servers offer and how they treat a session.
 #[derive(Debug, Clone)]
 pub struct Features {
-    /// Names of the SASL mechanisms that IMAP and SMTP announce and accept.
+    /// Names of the SASL mechanisms that IMAP, POP3 and SMTP announce and accept.
     pub mechanisms: Vec<&'static str>,
     /// IMAP takes an initial response (SASL-IR).
     pub initial_response: bool,
@@ -41,6 +41,34 @@ pub struct Features {
     pub end_expired_sessions: bool,
     /// SIZE that SMTP announces, in bytes.
     pub max_size: usize,
+    /// What POP3 offers beyond the least.
+    pub pop3: Pop3Features,
+}
+
+/// What the POP3 server offers, and how it names messages.
+#[derive(Debug, Clone)]
+pub struct Pop3Features {
+    /// CAPA is answered; without it, it is an unknown command.
+    pub capa: bool,
+    /// What UIDL gives.
+    pub uidl: Uidl,
+    /// TOP is offered.
+    pub top: bool,
+    /// PIPELINING is announced; without it, commands sent ahead end the session.
+    pub pipelining: bool,
+    /// LOGIN-DELAY in seconds.
+    pub login_delay: Option<u32>,
+}
+
+/// How the POP3 server names messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uidl {
+    /// One name for each message, for ever, until UIDVALIDITY changes.
+    Unique,
+    /// A digest of the bytes: identical messages share a name.
+    Digest,
+    /// An unknown command.
+    Missing,
 }
 
 impl Default for Features {
@@ -53,11 +81,18 @@ impl Default for Features {
             end_expired_sessions: false,
             // What Microsoft 365 announces.
             max_size: 157_286_400,
+            pop3: Pop3Features {
+                capa: true,
+                uidl: Uidl::Unique,
+                top: true,
+                pipelining: true,
+                login_delay: None,
+            },
         }
     }
 }
 
-/// Where the three servers listen; port 0 takes a free one.
+/// Where the four servers listen; port 0 takes a free one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addresses {
     /// OAuth over HTTP.
@@ -66,6 +101,8 @@ pub struct Addresses {
     pub imap: SocketAddr,
     /// SMTP submission.
     pub smtp: SocketAddr,
+    /// POP3.
+    pub pop3: SocketAddr,
 }
 
 impl Default for Addresses {
@@ -75,6 +112,7 @@ impl Default for Addresses {
             oauth: free,
             imap: free,
             smtp: free,
+            pop3: free,
         }
     }
 }

@@ -1,12 +1,12 @@
-//! A pretend provider (OAuth, IMAP, SMTP submission) on loopback, for `postern demo` and for tests.
+//! A pretend provider (OAuth, IMAP, POP3, SMTP submission) on loopback, for `postern demo` and for tests.
 //!
 //! It speaks the real protocols without TLS, so that the parts of Postern that meet a provider meet this one through the
 //! very same code, and it holds everything in memory, so that a test or the demo can look at what a provider would know:
 //! what is left in a mailbox, what was submitted, which refresh tokens were used, and how often.
 //!
-//! The flow through it: [`Provider::start`] binds three listeners. The OAuth server (`oauth`) hands out access tokens
-//! against codes and refresh tokens, and says by introspection whom a token belongs to. The IMAP server (`imap`) and the
-//! submission server (`smtp`) take those tokens, or passwords, and read and write the one `state::State`.
+//! The flow through it: [`Provider::start`] binds four listeners. The OAuth server (`oauth`) hands out access tokens
+//! against codes and refresh tokens, and says by introspection whom a token belongs to. The IMAP server (`imap`), the POP3
+//! server (`pop3`) and the submission server (`smtp`) take those tokens, or passwords, and read and write the one `state::State`.
 //!
 //! What must hold:
 //! - Bytes are sacred: a message comes out of a mailbox, and into the list of submissions, exactly as it was put in.
@@ -26,6 +26,7 @@ mod imap;
 mod knobs;
 mod oauth;
 mod pages;
+mod pop3;
 mod provider;
 pub mod script;
 mod sign_in;
@@ -33,6 +34,6 @@ mod smtp;
 mod state;
 
 pub use fault::{Fault, Service};
-pub use knobs::{Addresses, Features, Knobs};
+pub use knobs::{Addresses, Features, Knobs, Pop3Features, Uidl};
 pub use provider::Provider;
 pub use state::{ProviderCounts, Submitted};

@@ -13,7 +13,7 @@ use crate::fault::{Fault, Faults, Lasts, Service};
 use crate::folders::INBOX;
 use crate::knobs::{Addresses, Features, Knobs};
 use crate::state::{ProviderCounts, Shared, Submitted};
-use crate::{imap, oauth, smtp};
+use crate::{imap, oauth, pop3, smtp};
 
 /// The one client registration.
 pub(crate) const CLIENT_ID: &str = "sandbox-client";
@@ -45,12 +45,14 @@ impl Provider {
         let oauth = bind(addresses.oauth).await?;
         let imap = bind(addresses.imap).await?;
         let smtp = bind(addresses.smtp).await?;
+        let pop3 = bind(addresses.pop3).await?;
         let provider = Self {
             shared: Arc::new(Shared::new(knobs, shutdown)),
             addresses: Addresses {
                 oauth: oauth.local_addr()?,
                 imap: imap.local_addr()?,
                 smtp: smtp.local_addr()?,
+                pop3: pop3.local_addr()?,
             },
             tasks: TaskTracker::new(),
         };
@@ -60,6 +62,7 @@ impl Provider {
         });
         provider.serve(imap, Service::Imap, imap::serve);
         provider.serve(smtp, Service::Smtp, smtp::serve);
+        provider.serve(pop3, Service::Pop3, pop3::serve);
         provider.tasks.close();
         Ok(provider)
     }
@@ -82,6 +85,11 @@ impl Provider {
     /// Where SMTP submission listens.
     pub fn smtp(&self) -> SocketAddr {
         self.addresses.smtp
+    }
+
+    /// Where POP3 listens.
+    pub fn pop3(&self) -> SocketAddr {
+        self.addresses.pop3
     }
 
     /// The issuer: `http://127.0.0.1:PORT`. Endpoints are `/authorize`, `/token`, `/introspect`, `/userinfo` and
@@ -185,7 +193,8 @@ impl Provider {
         })
     }
 
-    /// Gives a folder a new UIDVALIDITY and its messages new UIDs; open IMAP sessions are dropped, as a server would.
+    /// Gives a folder a new UIDVALIDITY and its messages new UIDs; open IMAP sessions are dropped, as a server would. POP3 names
+    /// them anew too.
     pub fn set_uidvalidity(&self, user: &str, folder: &str, uidvalidity: u32) {
         self.shared.with(|state| {
             if let Some(folder) = state.mailboxes.of(user).folder_mut(folder) {

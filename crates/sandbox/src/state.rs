@@ -1,5 +1,5 @@
 //! Everything the provider knows, behind one lock that is never held across an await.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
@@ -32,12 +32,16 @@ pub struct ProviderCounts {
     pub refreshes: u64,
     /// Refresh tokens presented that had been used before.
     pub reused: u64,
-    /// Tokens and passwords refused at IMAP or SMTP.
+    /// Tokens and passwords refused at IMAP, POP3 or SMTP.
     pub refused: u64,
     /// Sign-ins that worked.
     pub imap_sign_ins: u64,
     /// Sign-ins that worked.
     pub smtp_sign_ins: u64,
+    /// Sign-ins that worked.
+    pub pop3_sign_ins: u64,
+    /// Messages retrieved by POP3.
+    pub pop3_retrieved: u64,
     /// Questions at the introspection endpoint.
     pub introspections: u64,
     /// Messages the submission server took.
@@ -56,7 +60,9 @@ pub(crate) struct State {
     pub(crate) submitted: Vec<Submitted>,
     pub(crate) counts: ProviderCounts,
     /// The connections of each service that are open now; replaced when they are dropped on order.
-    open: [CancellationToken; 3],
+    open: [CancellationToken; 4],
+    /// Whose maildrop a POP3 session has locked.
+    pub(crate) locked: BTreeSet<String>,
 }
 
 /// The state, and the signal that a mailbox changed.
@@ -80,6 +86,7 @@ impl Shared {
             submitted: Vec::new(),
             counts: ProviderCounts::default(),
             open: std::array::from_fn(|_| shutdown.child_token()),
+            locked: BTreeSet::new(),
         };
         Self {
             state: Mutex::new(state),
