@@ -1,7 +1,7 @@
 //! `postern check` of one mailbox: connect, sign in, look for folders and at the deliveries; nothing is changed.
 
 use token_store::Tokens;
-use token_store::accounts::{After, Mailbox, StartFrom};
+use token_store::accounts::{After, Mailbox, Protocol, StartFrom};
 use wire::dial::is_loopback;
 
 use crate::deliver;
@@ -35,9 +35,12 @@ pub async fn check(mailbox: &Mailbox, tokens: &Tokens) -> Vec<Step> {
     steps
 }
 
-type Failed = (String, FetchError);
+pub(crate) type Failed = (String, FetchError);
 
 async fn server(mailbox: &Mailbox, tokens: &Tokens, steps: &mut Vec<Step>) -> Result<(), Failed> {
+    if mailbox.protocol == Protocol::Pop3 {
+        return crate::pop3::check(mailbox, tokens, steps).await;
+    }
     let mut step = |what: String, found: String| {
         steps.push(Step {
             what,

@@ -74,6 +74,8 @@ pub(crate) enum Status {
     Bad,
     /// BYE: the server ends the connection.
     Bye,
+    /// -ERR, POP3's only one.
+    Err,
 }
 
 /// A server's refusal in its own words.
@@ -81,7 +83,7 @@ pub(crate) enum Status {
 pub(crate) struct Refusal {
     /// What was asked, without arguments (they may be secret).
     pub(crate) command: &'static str,
-    /// NO, BAD or BYE.
+    /// NO, BAD, BYE or -ERR.
     pub(crate) status: Status,
     /// The response code in upper case, without brackets and arguments.
     pub(crate) code: Option<String>,
@@ -95,6 +97,7 @@ impl std::fmt::Display for Refusal {
             Status::No => "NO",
             Status::Bad => "BAD",
             Status::Bye => "BYE",
+            Status::Err => "-ERR",
         };
         match self.status {
             Status::Bye => write!(f, "the server ended the connection: BYE {}", self.text),

@@ -1,22 +1,22 @@
 //! The fetcher: mailbox -> spool -> ticket system -> acknowledge.
 //!
-//! One mailbox is one call of [`run`], which is two tasks side by side. The *session* signs in, lists what is new by UID, streams
-//! each body into the spool (take in), acknowledges what is delivered, and waits for more. The *deliveries* claim what is due in the
-//! spool, run the mailbox's command with the exact bytes on its standard input, and settle. They share nothing but the spool and
+//! One mailbox is one call of [`run`], which is two tasks side by side. The *session* signs in, lists what is new by UID or UIDL,
+//! streams each body into the spool (take in), acknowledges what is delivered, and waits for more. The *deliveries* claim what is due
+//! in the spool, run the mailbox's command with the exact bytes on its standard input, and settle. They share nothing but the spool and
 //! two hints; what must survive is a row there.
 //!
 //! What must hold:
 //! - A message is on disk as delivered before its mailbox is touched, and only our own UIDs are ever touched.
-//! - A command that was refused is never an empty mailbox: only a tagged OK is success, and every other end of a session is an
-//!   error of this one mailbox, followed by a pause that grows.
+//! - A command that was refused is never an empty mailbox: only a tagged OK, or POP3's +OK, is success, and every other end of a
+//!   session is an error of this one mailbox, followed by a pause that grows.
 //! - An empty body, or one cut short, is never taken in.
 //! - Whatever a server sends, memory and waiting are bounded, and a panic in the parser ends one session.
 //! - The mailbox is the queue: with `max_undelivered` messages waiting nothing more is fetched.
 //!
 //! Who calls: the supervisor, one task per mailbox; `postern check` calls [`check`].
 //!
-//! Where to read on: `task` (sessions, one after the other), `imap::session` (one of them), `imap::bodies` (the fetching),
-//! `imap::guard` and `imap::connection` (what stands between us and the parser), `deliver` (the command).
+//! Where to read on: `task` (sessions, one after the other), `imap::session` and `pop3::session` (one of them), `imap::bodies` and
+//! `pop3::bodies` (the fetching), `imap::guard` and `imap::connection` (what stands between us and the parser), `deliver` (the command).
 
 mod backoff;
 mod check;
@@ -25,6 +25,7 @@ mod error;
 mod headline;
 mod imap;
 mod loops;
+mod pop3;
 mod show;
 mod task;
 

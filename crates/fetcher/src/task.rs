@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use token_store::accounts::{Condition, Mailbox};
+use token_store::accounts::{Condition, Mailbox, Protocol};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -212,7 +212,10 @@ impl Sessions {
             show: self.show.clone(),
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(session::run(context));
+        match self.mailbox.protocol {
+            Protocol::Imap => tasks.spawn(session::run(context)),
+            Protocol::Pop3 => tasks.spawn(crate::pop3::run(context)),
+        };
         let farewell = async {
             self.stops.drained.cancelled().await;
             sleep(FAREWELL).await;

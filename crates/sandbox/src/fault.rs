@@ -25,7 +25,7 @@ pub enum Fault {
     /// Everything is carried out, but the connection is closed before the answer: the client is in doubt.
     Lose,
     /// Everything is carried out, and the connection is closed after so many bytes of the answer: in the middle of a literal, say.
-    /// Only IMAP counts; the others give nothing of the answer.
+    /// Only IMAP and POP3 count; the others give nothing of the answer.
     Cut(usize),
     /// The honest answer, late; until then nothing is carried out.
     Delay(Duration),

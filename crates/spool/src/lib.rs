@@ -9,7 +9,7 @@
 //! it, and [settles](Spool::settle) the outcome; what is delivered is
 //! [to be acknowledged](Spool::to_acknowledge), and when the mailbox was told, it is
 //! [acknowledged](Spool::acknowledged): the message goes, its key stays in `seen` for good. A POP3 listing is
-//! [recognised](Spool::recognise) as a whole first, which gives each of its names the UID that the rest works with.
+//! [recognised](Spool::recognise_names) as a whole first, which gives each of its names the UID that the rest works with.
 //!
 //! A message of our own making (a bounce, say) may be [taken in](Spool::take_in_local) for a mailbox's ticket command too; it is delivered
 //! like the others, and goes when it is.

@@ -75,7 +75,7 @@ impl Key {
 impl Spool {
     /// Compares a whole POP3 listing with what is known. Every message gets the number that its key has from now on; a message that is
     /// not known by its name gets a new one and is to be fetched, since its bytes may be known all the same.
-    pub async fn recognise(&self, mailbox: &str, listing: Vec<Named>) -> Result<Recognised> {
+    pub async fn recognise_names(&self, mailbox: &str, listing: Vec<Named>) -> Result<Recognised> {
         let single = names_given_once(&listing);
         let mut rows = HashMap::new();
         let mut names = single.iter();
@@ -138,16 +138,6 @@ impl Spool {
             }
             Ok(())
         })
-    }
-
-    /// Marks listed messages as seen without fetching them (`start_from`).
-    pub async fn leave_out(&self, mailbox: &str, uids: Vec<u32>) -> Result<()> {
-        let mailbox = mailbox.to_owned();
-        let write = move |t: &Tables<'_>| {
-            let folder = listed(t, &mailbox, FOLDER)?;
-            uids.iter().try_for_each(|uid| leave_out(t, folder, *uid))
-        };
-        self.inner.writer.call(write).await
     }
 
     /// The server confirmed that these delivered messages are deleted, or no longer lists them: body and message go, the

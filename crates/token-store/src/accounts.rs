@@ -20,6 +20,9 @@ use std::time::Duration;
 pub struct Mailbox {
     /// Unique among mailboxes.
     pub name: String,
+    /// How it is fetched.
+    #[serde(default)]
+    pub protocol: Protocol,
     /// The server's host name.
     pub host: String,
     /// Its port.
@@ -60,8 +63,22 @@ pub struct Mailbox {
     /// A deleted message goes to the folder for trash (template's quirk): deleting it would only take a label off it.
     #[serde(default)]
     pub trash_on_delete: bool,
+    /// POP3: the token only after the server's `+` (template's quirk).
+    #[serde(default)]
+    pub pop3_two_line_auth: bool,
     /// The file that declares it; `None`: made by command line or page.
     pub declared_in: Option<String>,
+}
+
+/// The protocol of a mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// IMAP4 (RFC 9051, RFC 3501).
+    #[default]
+    Imap,
+    /// POP3 (RFC 1939).
+    Pop3,
 }
 
 /// What an account signs in with.

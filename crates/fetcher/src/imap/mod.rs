@@ -16,7 +16,10 @@ mod watch;
 pub(crate) use acknowledge::{check_target, find_trash};
 pub(crate) use connection::Connection;
 pub(crate) use listing::{Listed, Window, list, select};
-pub(crate) use sign_in::{PATIENCE, connect, introduce, sign_in};
+pub(crate) use reading::{meaning, printable};
+pub(crate) use sign_in::{
+    DIAL, PATIENCE, connect, dialled, introduce, refused, replies, sign_in, target,
+};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

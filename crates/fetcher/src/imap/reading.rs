@@ -6,11 +6,13 @@ use imap_proto::{Outcome, ResponseCode};
 
 use crate::error::{FetchError, Refusal, Status};
 
-/// Response codes that ask for patience (RFC 5530, and what Yahoo, Outlook.com and Gmail send).
-const PATIENCE: [&str; 6] = [
+/// Response codes that ask for patience (RFC 5530, for POP3 RFC 2449 and RFC 3206, and what Yahoo, Outlook.com and Gmail send).
+const PATIENCE: [&str; 8] = [
     "UNAVAILABLE",
     "INUSE",
     "IN-USE",
+    "LOGIN-DELAY",
+    "SYS/TEMP",
     "LIMIT",
     "THROTTLED",
     "SERVERBUG",

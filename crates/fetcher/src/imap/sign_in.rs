@@ -15,15 +15,16 @@ use super::connection::Connection;
 use super::reading::{Blame, blame, printable};
 use crate::error::{FetchError, Refusal};
 
-use self::exchange::{Exchange, login, replies};
+pub(crate) use self::exchange::replies;
+use self::exchange::{Exchange, login};
 
 /// Bounds each step of connecting.
-const DIAL: Duration = Duration::from_secs(30);
+pub(crate) const DIAL: Duration = Duration::from_secs(30);
 /// Bounds the wait for each response. A piece of a body (512 KiB) must arrive within it, so that 9 KB a second is enough.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a mailbox is.
-fn target(mailbox: &Mailbox) -> Target {
+pub(crate) fn target(mailbox: &Mailbox) -> Target {
     let tls = match mailbox.tls {
         provider_template::Tls::Implicit => Tls::Implicit,
         provider_template::Tls::Starttls => Tls::StartTls,
@@ -36,7 +37,7 @@ fn target(mailbox: &Mailbox) -> Target {
     }
 }
 
-fn dialled(e: DialError) -> FetchError {
+pub(crate) fn dialled(e: DialError) -> FetchError {
     match e {
         DialError::CaFile { .. } => FetchError::Blocked(e.to_string()),
         other => FetchError::Again(other.to_string()),
@@ -233,7 +234,7 @@ fn tolerated(result: Result<(), FetchError>) -> Result<(), FetchError> {
 }
 
 /// A refused sign-in, with what the error challenge said.
-fn refused(
+pub(crate) fn refused(
     refusal: Refusal,
     challenge: Option<sasl::ErrorChallenge>,
     user: &str,

@@ -11,7 +11,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use provider_template::Tls;
-use token_store::accounts::{After, Auth, Care, Deliver, Mailbox, Sasl, StartFrom, Watch, Way};
+use token_store::accounts::{
+    After, Auth, Care, Deliver, Mailbox, Protocol, Sasl, StartFrom, Watch, Way,
+};
 use token_store::{AccessToken, Credential, Secret};
 
 use super::*;
@@ -63,9 +65,10 @@ fn serve(script: impl FnOnce(&mut Peer) + Send + 'static) -> (u16, JoinHandle<Ve
     (port, thread)
 }
 
-fn mailbox(port: u16) -> Mailbox {
+pub(crate) fn mailbox(port: u16) -> Mailbox {
     Mailbox {
         name: "support".into(),
+        protocol: Protocol::Imap,
         host: "127.0.0.1".into(),
         port,
         tls: Tls::None,
@@ -88,6 +91,7 @@ fn mailbox(port: u16) -> Mailbox {
         care: Care::default(),
         paused: false,
         idle_minutes: 25,
+        pop3_two_line_auth: false,
         trash_on_delete: false,
         declared_in: None,
     }

@@ -8,7 +8,8 @@ use fetcher::{Parts, run};
 use provider_template::Tls;
 use spool::Spool;
 use token_store::accounts::{
-    After, Auth, Board, Care, Condition, Deliver, Kind, Mailbox, Sasl, StartFrom, Watch, Way,
+    After, Auth, Board, Care, Condition, Deliver, Kind, Mailbox, Protocol, Sasl, StartFrom, Watch,
+    Way,
 };
 use token_store::seal::Key;
 use token_store::{Secret, Store, Tokens, TokensOptions};
@@ -16,6 +17,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::fake::Fake;
+
+/// Files each message by its delivery id, and appends to `order`.
+pub(crate) const FILE: &str = "cat > \"$0/$POSTERN_DELIVERY_ID.part\" && mv \"$0/$POSTERN_DELIVERY_ID.part\" \"$0/$POSTERN_DELIVERY_ID\" \
+            && LC_ALL=C sed -n 's/^Subject: number //p; /^.$/q' \"$0/$POSTERN_DELIVERY_ID\" | tr -d '\\r' >> \"$0/../order\"";
 
 /// One gateway's worth of state in a folder of its own.
 pub(crate) struct Gateway {
@@ -44,17 +49,20 @@ impl Gateway {
 
     /// A mailbox of this server whose command files each message by its delivery id, and appends to `order`.
     pub(crate) fn mailbox(&self, fake: &Fake, after: After) -> Mailbox {
-        let script = "cat > \"$0/$POSTERN_DELIVERY_ID.part\" && mv \"$0/$POSTERN_DELIVERY_ID.part\" \"$0/$POSTERN_DELIVERY_ID\" \
-            && LC_ALL=C sed -n 's/^Subject: number //p; /^.$/q' \"$0/$POSTERN_DELIVERY_ID\" | tr -d '\\r' >> \"$0/../order\"";
-        self.mailbox_with(fake, after, script)
+        self.mailbox_with(fake, after, FILE)
     }
 
     pub(crate) fn mailbox_with(&self, fake: &Fake, after: After, script: &str) -> Mailbox {
+        self.mailbox_at(fake.port, after, script)
+    }
+    /// The same of any server.
+    pub(crate) fn mailbox_at(&self, port: u16, after: After, script: &str) -> Mailbox {
         let got = self.got().display().to_string();
         Mailbox {
             name: "support".into(),
+            protocol: Protocol::Imap,
             host: "127.0.0.1".into(),
-            port: fake.port,
+            port,
             tls: Tls::None,
             tls_ca_file: None,
             user: "support@example.com".into(),
@@ -76,6 +84,7 @@ impl Gateway {
             paused: false,
             idle_minutes: 25,
             trash_on_delete: false,
+            pop3_two_line_auth: false,
             declared_in: None,
         }
     }

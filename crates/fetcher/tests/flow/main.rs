@@ -9,6 +9,8 @@ mod gateway;
 mod literals;
 mod offers;
 mod poison;
+mod pop3;
+mod pop3_lies;
 mod tokens;
 mod trouble;
 

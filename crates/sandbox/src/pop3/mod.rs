@@ -113,7 +113,7 @@ impl Session {
                 self.say(&text);
                 return self.flush().await;
             }
-            Some(Fault::Drop | Fault::Lose) => return Ok(()),
+            Some(Fault::Drop | Fault::Lose | Fault::Cut(_)) => return Ok(()),
         }
         self.say("+OK sandbox ready");
         loop {
@@ -127,7 +127,7 @@ impl Session {
             let line = String::from_utf8_lossy(&line).into_owned();
             let fault = self.shared.fault(Service::Pop3, &line);
             match &fault {
-                None | Some(Fault::Lose | Fault::Withhold(_)) => {}
+                None | Some(Fault::Lose | Fault::Cut(_) | Fault::Withhold(_)) => {}
                 Some(Fault::Delay(time)) => {
                     self.flush().await?;
                     tokio::time::sleep(*time).await;
@@ -143,6 +143,10 @@ impl Session {
             match fault {
                 Some(Fault::Lose) => {
                     self.out.truncate(before);
+                    return self.flush().await;
+                }
+                Some(Fault::Cut(bytes)) => {
+                    self.out.truncate(before + bytes);
                     return self.flush().await;
                 }
                 Some(Fault::Withhold(time)) => tokio::time::sleep(time).await,

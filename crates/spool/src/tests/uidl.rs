@@ -12,7 +12,7 @@ fn names(names: &[&str]) -> Vec<Named> {
 
 /// A mailbox without UIDL is written as empty names.
 async fn list(bench: &Bench, listing: &[&str]) -> Vec<Numbered> {
-    let found = bench.spool.recognise("support", names(listing)).await;
+    let found = bench.spool.recognise_names("support", names(listing)).await;
     found.unwrap().messages
 }
 
@@ -82,7 +82,11 @@ async fn a_message_that_is_left_out_is_known_and_was_never_there_for_others() {
     let bench = Bench::new();
     let mut listing = names(&["old", "new"]);
     listing[0].left_out = true;
-    let found = bench.spool.recognise("support", listing).await.unwrap();
+    let found = bench
+        .spool
+        .recognise_names("support", listing)
+        .await
+        .unwrap();
     assert_eq!(
         found.messages.iter().map(|n| n.known).collect::<Vec<_>>(),
         [true, false]
@@ -94,7 +98,11 @@ async fn a_message_that_is_left_out_is_known_and_was_never_there_for_others() {
     );
     assert!(!bench.spool.folder_known("other", "INBOX").unwrap());
     list(&bench, &[]).await;
-    let empty = bench.spool.recognise("other", Vec::new()).await.unwrap();
+    let empty = bench
+        .spool
+        .recognise_names("other", Vec::new())
+        .await
+        .unwrap();
     assert_eq!(empty.messages, []);
     assert!(
         bench.spool.folder_known("other", "INBOX").unwrap(),
@@ -186,7 +194,7 @@ async fn a_mailbox_that_names_everything_anew_brings_nothing_twice() {
     assert!(
         bench
             .spool
-            .recognise("support", moved)
+            .recognise_names("support", moved)
             .await
             .unwrap()
             .renamed
@@ -194,7 +202,11 @@ async fn a_mailbox_that_names_everything_anew_brings_nothing_twice() {
     let moved = [("n1", "3"), ("n2", "1"), ("n3", "2"), ("n4", "4")];
     assert_eq!(session(&bench, &moved).await, [false, false, false, true]);
     let listing = names(&["n1", "n2", "n3", "n4"]);
-    let again = bench.spool.recognise("support", listing).await.unwrap();
+    let again = bench
+        .spool
+        .recognise_names("support", listing)
+        .await
+        .unwrap();
     assert!(!again.renamed && again.messages.iter().all(|n| n.known));
     // What waits for its acknowledgement came along.
     let due = bench.spool.to_acknowledge("support", "INBOX", 0).unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use provider_template::Tls;
-use token_store::accounts::{After, Care, Failed, Mailbox, StartFrom, Watch};
+use token_store::accounts::{After, Care, Failed, Mailbox, Protocol, StartFrom, Watch};
 
 use super::accounts::{Known, Names, Ports, endpoint, sign_in, user};
 use super::deliver;
@@ -15,6 +15,13 @@ const IMAP: Ports = Ports {
     implicit: 993,
     starttls: 143,
     plain: 143,
+    usual: Tls::Implicit,
+};
+/// RFC 8314 and RFC 2595.
+const POP3: Ports = Ports {
+    implicit: 995,
+    starttls: 110,
+    plain: 110,
     usual: Tls::Implicit,
 };
 /// Enough to keep a ticket command busy, little enough to lose nothing but time when it is down.
@@ -53,21 +60,28 @@ fn mailbox(
 ) -> Option<Mailbox> {
     let section = item.section("keys such as `name: support`")?;
     let name = names.read(&section, "mailbox");
-    if let Some(field) = section.get("protocol") {
-        field.one_of(&[("imap", ())]);
-    }
+    let protocol = section
+        .get("protocol")
+        .map_or(Some(Protocol::Imap), |field| {
+            field.one_of(&[("imap", Protocol::Imap), ("pop3", Protocol::Pop3)])
+        });
+    // Without a protocol the other keys are read as IMAP's, which allows more.
+    let pop3 = protocol == Some(Protocol::Pop3);
     let user = user(&section);
     let sign_in = sign_in(&section, known);
     let (entry, mistaken) = sign_in
         .as_ref()
         .map_or((None, true), |s| (s.entry, s.mistaken));
     let quirks = entry.map(|entry| &entry.config.postern);
-    let endpoint = endpoint(
-        &section,
-        quirks.and_then(|postern| postern.imap.as_ref()),
-        &IMAP,
-        mistaken,
-    );
+    let (host, ports) = if pop3 {
+        (quirks.and_then(|postern| postern.pop3.as_ref()), &POP3)
+    } else {
+        (quirks.and_then(|postern| postern.imap.as_ref()), &IMAP)
+    };
+    let endpoint = endpoint(&section, host, ports, mistaken);
+    if pop3 {
+        super::pop3::check(&section, entry);
+    }
     let folders = folders(&section);
     let watch = section
         .get("watch")
@@ -98,6 +112,7 @@ fn mailbox(
     let (sign_in, endpoint) = (sign_in?, endpoint?);
     Some(Mailbox {
         name: name?,
+        protocol: protocol?,
         host: endpoint.host,
         port: endpoint.port,
         tls: endpoint.tls,
@@ -119,6 +134,7 @@ fn mailbox(
             .and_then(|postern| postern.quirks.idle_minutes)
             .unwrap_or(IDLE_MINUTES),
         trash_on_delete: quirks.is_some_and(|postern| postern.quirks.trash_on_delete),
+        pop3_two_line_auth: quirks.is_some_and(|postern| postern.quirks.pop3_two_line_auth),
         declared_in: Some(origin.to_owned()),
     })
 }

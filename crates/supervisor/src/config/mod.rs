@@ -9,6 +9,7 @@ mod mailboxes;
 mod mistake;
 mod nearest;
 pub(crate) mod peek;
+mod pop3;
 mod quote;
 mod reader;
 mod relays;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use provider_template::Tls;
 use sender::Listen;
-use token_store::accounts::{After, Auth, Sasl, StartFrom, Watch, Way};
+use token_store::accounts::{After, Auth, Protocol, Sasl, StartFrom, Watch, Way};
 
 use super::yaml::{Node, Value};
 use super::{Config, Secrets, Surroundings, examine, yaml};
@@ -210,6 +210,37 @@ fn a_port_alone_says_how_it_is_protected_and_the_protection_alone_says_the_port(
         let mailbox = &config.declared.mailboxes[0];
         assert_eq!((mailbox.port, mailbox.tls), (port, tls), "{more}");
     }
+}
+
+#[test]
+fn a_pop3_mailbox_has_its_own_ports_and_the_templates_pop3_host() {
+    for (more, port, tls) in [
+        ("", 995, Tls::Implicit),
+        ("\n    port: 110", 110, Tls::Starttls),
+        ("\n    tls: starttls", 110, Tls::Starttls),
+        ("\n    tls: none", 110, Tls::None),
+    ] {
+        let config = read(&mailbox(&format!("protocol: pop3{more}"))).unwrap();
+        let mailbox = &config.declared.mailboxes[0];
+        assert_eq!(
+            (mailbox.protocol, mailbox.port, mailbox.tls),
+            (Protocol::Pop3, port, tls)
+        );
+        assert!(!mailbox.pop3_two_line_auth);
+    }
+    let text = "token_configs:\n  - name: t\n    template: microsoft-tenant\n    variables: {TenantID: example.com}\n    \
+        client_id: i\n    client_secret: s\n    scope: https://outlook.office.com/POP.AccessAsUser.All offline_access\n\
+        mailboxes:\n  - name: a\n    protocol: pop3\n    user: u\n    auth: {token: t}\n    deliver: {command: [/bin/true]}\n";
+    let config = read(text).unwrap();
+    let mailbox = &config.declared.mailboxes[0];
+    assert_eq!(
+        (
+            mailbox.host.as_str(),
+            mailbox.port,
+            mailbox.pop3_two_line_auth
+        ),
+        ("outlook.office365.com", 995, true)
+    );
 }
 
 #[test]

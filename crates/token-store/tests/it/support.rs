@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use token_store::accounts::{
-    After, Auth, Care, Deliver, Mailbox, Relay, Sasl, StartFrom, Watch, Way,
+    After, Auth, Care, Deliver, Mailbox, Protocol, Relay, Sasl, StartFrom, Watch, Way,
 };
 use token_store::seal::Key;
 use token_store::{Secret, Store, TokenStatus, Tokens, TokensOptions};
@@ -178,6 +178,7 @@ fn request(url: &str, parameters: &[(&str, &str)], autofilled: &[(&str, Autofill
 pub(crate) fn mailbox(name: &str, auth: Auth) -> Mailbox {
     Mailbox {
         name: name.into(),
+        protocol: Protocol::Imap,
         host: "imap.example.com".into(),
         port: 993,
         tls: Tls::Implicit,
@@ -204,6 +205,7 @@ pub(crate) fn mailbox(name: &str, auth: Auth) -> Mailbox {
         paused: false,
         idle_minutes: 25,
         trash_on_delete: false,
+        pop3_two_line_auth: false,
         declared_in: None,
     }
 }

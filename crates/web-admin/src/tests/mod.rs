@@ -14,7 +14,8 @@ use sandbox::{Knobs, Provider};
 use spool::Spool;
 use tempfile::TempDir;
 use token_store::accounts::{
-    After, Auth, Board, Care, Declared, Deliver, Mailbox, Relay, Sasl, StartFrom, Watch, Way,
+    After, Auth, Board, Care, Declared, Deliver, Mailbox, Protocol, Relay, Sasl, StartFrom, Watch,
+    Way,
 };
 use token_store::seal::Key;
 use token_store::{Secret, Store, Tokens, TokensOptions};
@@ -311,6 +312,7 @@ fn encode(text: &str) -> String {
 fn mailbox(name: &str, user: &str, auth: Auth) -> Mailbox {
     Mailbox {
         name: name.to_owned(),
+        protocol: Protocol::Imap,
         host: "imap.example.com".to_owned(),
         port: 993,
         tls: Tls::Implicit,
@@ -337,6 +339,7 @@ fn mailbox(name: &str, user: &str, auth: Auth) -> Mailbox {
         paused: false,
         idle_minutes: 25,
         trash_on_delete: false,
+        pop3_two_line_auth: false,
         declared_in: None,
     }
 }

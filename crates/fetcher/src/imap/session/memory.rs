@@ -19,6 +19,8 @@ const SMALLER: usize = 8;
 /// What a mailbox's sessions leave to the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
+    /// What only POP3 sessions leave.
+    pub(crate) pop3: crate::pop3::Memory,
     /// A session got as far as a listing: the backoff starts anew.
     pub(crate) worked: AtomicBool,
     /// A literal was far larger than its RFC822.SIZE: messages are fetched in pieces only.

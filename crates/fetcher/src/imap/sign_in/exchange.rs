@@ -18,7 +18,7 @@ const CHALLENGES: usize = 3;
 const LITERAL_MINUS: usize = 4096;
 
 /// The answers of an exchange, base64, in order.
-pub(super) fn replies(
+pub(crate) fn replies(
     mechanism: Mechanism,
     mailbox: &Mailbox,
     credential: &Credential,
