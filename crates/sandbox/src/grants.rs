@@ -57,6 +57,8 @@ pub(crate) struct Granted {
 /// Why a grant was refused, in words for `error_description`; the `error` is `invalid_grant`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NotGranted {
+    /// With words made for this one.
+    Spoken(String),
     /// A refresh token that was used before.
     Reused,
     /// Everything else.
@@ -64,8 +66,9 @@ pub(crate) enum NotGranted {
 }
 
 impl NotGranted {
-    pub(crate) fn words(&self) -> &'static str {
+    pub(crate) fn words(&self) -> &str {
         match self {
+            Self::Spoken(words) => words,
             Self::Reused => {
                 "the refresh token was used before; all tokens of its sign-in are revoked"
             }
@@ -100,6 +103,20 @@ impl Grants {
     /// An access token out of thin air.
     pub(crate) fn issue(&mut self, user: Option<&str>, life: Duration, now: SystemTime) -> String {
         self.add_access(user.map(str::to_owned), None, life, now)
+    }
+
+    /// A new sign-in of a user, with both tokens.
+    pub(crate) fn granted(&mut self, user: &str, knobs: &Knobs, now: SystemTime) -> Granted {
+        let family = self.new_family(user);
+        Granted {
+            refresh_token: Some(self.add_refresh(family, random_text())),
+            access_token: self.add_access(
+                Some(user.to_owned()),
+                Some(family),
+                knobs.token_life,
+                now,
+            ),
+        }
     }
 
     /// What the redirect carries back.
@@ -222,6 +239,15 @@ impl Grants {
     pub(crate) fn revoke(&mut self, user: &str) {
         for family in self.families.values_mut() {
             family.revoked |= family.user == user;
+        }
+    }
+
+    /// The client takes a token back, and with it all that came of the same sign-in.
+    pub(crate) fn revoke_token(&mut self, token: &str) {
+        let of_refresh = self.refresh.get(token).map(|refresh| refresh.family);
+        let of_access = self.access.remove(token).and_then(|access| access.family);
+        if let Some(family) = of_refresh.or(of_access) {
+            self.revoke_family(family);
         }
     }
 

@@ -13,6 +13,12 @@ pub struct Knobs {
     pub punish_reuse: bool,
     /// An authorisation request without a S256 challenge is refused.
     pub require_pkce: bool,
+    /// Answers of the token endpoint name the user in an ID token.
+    pub id_token: bool,
+    /// Between two questions for a device code.
+    pub device_interval: Duration,
+    /// How long a device code is good.
+    pub device_life: Duration,
 }
 
 impl Default for Knobs {
@@ -22,6 +28,9 @@ impl Default for Knobs {
             rotate: true,
             punish_reuse: true,
             require_pkce: true,
+            id_token: false,
+            device_interval: Duration::from_secs(5),
+            device_life: Duration::from_secs(900),
         }
     }
 }

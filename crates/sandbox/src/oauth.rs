@@ -1,23 +1,26 @@
-//! The OAuth server: authorisation, token, introspection, discovery and user information.
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+//! The OAuth server: authorisation, tokens, devices, revocation, introspection, discovery and user information.
+mod about;
+mod assertion;
+mod device;
+mod token;
+
+pub(crate) use assertion::Signers;
+pub(crate) use device::Devices;
+
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 use tokio::net::TcpStream;
 use wire::lines::Lines;
 
 use crate::fault::{Fault, Service};
-use crate::grants::{Granted, NotGranted};
 use crate::http::{self, Request, RequestError, Response, field};
 use crate::pages;
-use crate::provider::{CLIENT_ID, CLIENT_SECRET};
+use crate::provider::CLIENT_ID;
 use crate::state::{Shared, State};
 
 /// A kept connection is closed after this silence, as web servers do.
 const IDLE: Duration = Duration::from_secs(75);
-/// The user that the consent page offers when the provider knows none yet.
-const SOMEBODY: &str = "helpdesk@sandbox.test";
 
 /// One connection, until the client closes it.
 pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>, base: String) {
@@ -70,9 +73,17 @@ fn handle(request: &Request, shared: &Shared, base: &str) -> Response {
     let method = request.method.as_str();
     shared.with(|state| match (method, request.path.as_str()) {
         ("GET", "/authorize") => authorize(request, state, now),
-        ("POST", "/token") => token(request, state, now),
-        ("GET" | "POST", "/introspect") => introspect(request, state, now),
-        ("GET", "/userinfo") => userinfo(request, state, now),
+        ("POST", "/token") => token::token(request, state, base, now),
+        ("POST", "/device_authorization") => {
+            match token::client(request, state, &format!("{base}/token")) {
+                Ok(()) => device::begin(state, base, now),
+                Err(refusal) => refusal,
+            }
+        }
+        ("GET", "/device") => device::page(request, state),
+        ("POST", "/revoke") => about::revoke(request, state, base),
+        ("GET" | "POST", "/introspect") => about::introspect(request, state, now),
+        ("GET", "/userinfo") => about::userinfo(request, state, now),
         ("GET", "/.well-known/openid-configuration") => Response::json(200, &discovery(base)),
         (_, "/token" | "/authorize") => {
             Response::html(405, pages::mistake("This address takes another method."))
@@ -88,10 +99,13 @@ fn discovery(base: &str) -> Value {
         "token_endpoint": format!("{base}/token"),
         "introspection_endpoint": format!("{base}/introspect"),
         "userinfo_endpoint": format!("{base}/userinfo"),
+        "device_authorization_endpoint": format!("{base}/device_authorization"),
+        "revocation_endpoint": format!("{base}/revoke"),
         "response_types_supported": ["code"],
-        "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
+        "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials", "password",
+            "urn:ietf:params:oauth:grant-type:device_code", "urn:ietf:params:oauth:grant-type:jwt-bearer"],
         "code_challenge_methods_supported": ["S256"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],
         "scopes_supported": ["mail", "offline_access"],
     })
 }
@@ -129,12 +143,9 @@ fn authorize(request: &Request, state: &mut State, now: SystemTime) -> Response 
         let code = state.grants.code(user, redirect_uri, challenge, now);
         return back(&format!("code={code}"));
     }
-    let mut users: Vec<String> = state.mailboxes.users().map(str::to_owned).collect();
-    if users.is_empty() {
-        users.push(SOMEBODY.to_owned());
-    }
     let scope = value("scope").unwrap_or("nothing in particular");
-    Response::html(200, pages::consent(&request.query, &users, scope))
+    let page = pages::consent("/authorize", &request.query, &token::users(state), scope);
+    Response::html(200, page)
 }
 
 /// Whether the person can only be sent back to this machine, or to a site under TLS.
@@ -154,126 +165,6 @@ fn is_loopback_url(url: &str) -> bool {
         None => authority.split(':').next().unwrap_or_default(),
     };
     matches!(host, "127.0.0.1" | "::1" | "localhost")
-}
-
-fn token(request: &Request, state: &mut State, now: SystemTime) -> Response {
-    if !client_is_known(request) {
-        let mut refusal = error(401, "invalid_client", "the client id or secret is wrong");
-        let challenge = ("WWW-Authenticate", "Basic realm=\"sandbox\"".to_owned());
-        refusal.headers.push(challenge);
-        return refusal;
-    }
-    let value = |name| field(&request.form, name);
-    let knobs = &state.knobs;
-    let granted = match value("grant_type") {
-        Some("authorization_code") => state.grants.exchange(
-            value("code").unwrap_or_default(),
-            value("redirect_uri").unwrap_or_default(),
-            value("code_verifier"),
-            knobs,
-            now,
-        ),
-        Some("refresh_token") => {
-            let token = value("refresh_token").unwrap_or_default();
-            let granted = state.grants.refresh(token, knobs, now);
-            state.counts.refreshes += u64::from(granted.is_ok());
-            state.counts.reused += u64::from(granted == Err(NotGranted::Reused));
-            granted
-        }
-        Some("client_credentials") => Ok(Granted {
-            access_token: state.grants.issue(None, knobs.token_life, now),
-            refresh_token: None,
-        }),
-        _ => return error(400, "unsupported_grant_type", "this grant_type is unknown"),
-    };
-    match granted {
-        Ok(granted) => Response::json(200, &granted_json(granted, knobs.token_life)),
-        Err(refused) => error(400, "invalid_grant", refused.words()),
-    }
-}
-
-fn granted_json(granted: Granted, life: Duration) -> Value {
-    let mut answer = json!({
-        "access_token": granted.access_token,
-        "token_type": "Bearer",
-        "expires_in": life.as_secs(),
-        "scope": "mail offline_access",
-    });
-    if let Some(refresh_token) = granted.refresh_token {
-        answer["refresh_token"] = Value::from(refresh_token);
-    }
-    answer
-}
-
-fn error(status: u16, error: &str, description: &str) -> Response {
-    let body = json!({"error": error, "error_description": description});
-    Response::json(status, &body)
-}
-
-/// By form fields, or by basic authentication (RFC 6749 section 2.3.1).
-fn client_is_known(request: &Request) -> bool {
-    let basic = request
-        .authorization
-        .as_deref()
-        .and_then(|header| header.strip_prefix("Basic "))
-        .and_then(|base64| STANDARD.decode(base64).ok())
-        .and_then(|bytes| String::from_utf8(bytes).ok());
-    if let Some((id, secret)) = basic.as_deref().and_then(|text| text.split_once(':')) {
-        let (id, secret) = (http::percent_decode(id), http::percent_decode(secret));
-        return id == CLIENT_ID && secret == CLIENT_SECRET;
-    }
-    field(&request.form, "client_id") == Some(CLIENT_ID)
-        && field(&request.form, "client_secret") == Some(CLIENT_SECRET)
-}
-
-/// RFC 7662, with `username`, in each way that Dovecot asks: form, query, or the token as the bearer.
-fn introspect(request: &Request, state: &mut State, now: SystemTime) -> Response {
-    state.counts.introspections += 1;
-    let token = field(&request.form, "token")
-        .or_else(|| field(&request.query, "token"))
-        .or_else(|| bearer(request))
-        .unwrap_or_default();
-    let answer = match state.grants.access(token, now) {
-        Some(access) => {
-            let user = access.user.as_deref().unwrap_or(CLIENT_ID);
-            json!({
-                "active": true,
-                "username": user,
-                "sub": user,
-                "client_id": CLIENT_ID,
-                "scope": "mail offline_access",
-                "token_type": "Bearer",
-                "exp": seconds(access.expires),
-            })
-        }
-        None => json!({"active": false}),
-    };
-    Response::json(200, &answer)
-}
-
-fn userinfo(request: &Request, state: &mut State, now: SystemTime) -> Response {
-    let token = bearer(request).unwrap_or_default();
-    let user = state
-        .grants
-        .access(token, now)
-        .and_then(|access| access.user.clone());
-    match user {
-        Some(user) => Response::json(200, &json!({"sub": user, "email": user})),
-        None => error(
-            401,
-            "invalid_token",
-            "the access token is unknown or expired",
-        ),
-    }
-}
-
-fn bearer(request: &Request) -> Option<&str> {
-    request.authorization.as_deref()?.strip_prefix("Bearer ")
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

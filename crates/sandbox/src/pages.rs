@@ -1,21 +1,43 @@
-//! The consent page that a browser sees.
+//! The pages that a browser sees.
 
 /// A page that asks to allow the client; one button per user there is.
-pub(crate) fn consent(query: &[(String, String)], users: &[String], scope: &str) -> String {
+pub(crate) fn consent(
+    action: &str,
+    query: &[(String, String)],
+    users: &[String],
+    scope: &str,
+) -> String {
     let mut buttons = String::new();
     for user in users {
         buttons.push_str(&form(
+            action,
             query,
             "login_hint",
             user,
             &format!("Allow as {user}"),
         ));
     }
-    buttons.push_str(&form(query, "deny", "1", "Refuse"));
+    buttons.push_str(&form(action, query, "deny", "1", "Refuse"));
     let scope = escape(scope);
     page(
         "Allow access to your mail?",
         &format!("<p>Postern asks for: <code>{scope}</code></p>{buttons}"),
+    )
+}
+
+/// A page that asks for the code of another device.
+pub(crate) fn enter_code() -> String {
+    page(
+        "Which code does your device show?",
+        r#"<form action="/device"><input name="user_code" autocomplete="off"> <button>Continue</button></form>"#,
+    )
+}
+
+/// A page for who has answered about another device.
+pub(crate) fn answered() -> String {
+    page(
+        "Thank you",
+        "<p>Your device goes on by itself. You can close this window.</p>",
     )
 }
 
@@ -28,7 +50,7 @@ pub(crate) fn mistake(why: &str) -> String {
 }
 
 /// The request again, with one more answer.
-fn form(query: &[(String, String)], name: &str, value: &str, label: &str) -> String {
+fn form(action: &str, query: &[(String, String)], name: &str, value: &str, label: &str) -> String {
     let mut fields = String::new();
     let more = (name.to_owned(), value.to_owned());
     for (name, value) in query.iter().chain([&more]) {
@@ -39,7 +61,7 @@ fn form(query: &[(String, String)], name: &str, value: &str, label: &str) -> Str
         ));
     }
     let label = escape(label);
-    format!(r#"<form action="/authorize">{fields}<button>{label}</button></form>"#)
+    format!(r#"<form action="{action}">{fields}<button>{label}</button></form>"#)
 }
 
 fn page(title: &str, body: &str) -> String {

@@ -92,8 +92,8 @@ impl Provider {
         self.addresses.pop3
     }
 
-    /// The issuer: `http://127.0.0.1:PORT`. Endpoints are `/authorize`, `/token`, `/introspect`, `/userinfo` and
-    /// `/.well-known/openid-configuration`.
+    /// The issuer: `http://127.0.0.1:PORT`. Endpoints are `/authorize`, `/token`, `/device_authorization` (and `/device`
+    /// for people), `/revoke`, `/introspect`, `/userinfo` and `/.well-known/openid-configuration`.
     pub fn url(&self) -> String {
         format!("http://{}", self.addresses.oauth)
     }
@@ -138,7 +138,49 @@ impl Provider {
         self.shared.with(|state| state.grants.revoke(user));
     }
 
-    /// Gives a user a password for LOGIN and PLAIN.
+    /// The user codes that wait for a person.
+    pub fn device_codes(&self) -> Vec<String> {
+        self.shared.with(|state| state.devices.waiting())
+    }
+
+    /// A person enters a user code and allows it (or refuses, without a user); false when there is no such code.
+    pub fn answer_device(&self, user_code: &str, user: Option<&str>) -> bool {
+        self.shared.with(|state| {
+            user.map(|user| state.mailboxes.of(user));
+            state.devices.answer(user_code, user)
+        })
+    }
+
+    /// The next `times` questions for a device code are answered `slow_down`.
+    pub fn slow_down(&self, times: u32) {
+        self.shared.with(|state| state.devices.slow_downs = times);
+    }
+
+    /// The client may prove itself by assertions of this certificate (PEM) with this public key (PEM).
+    pub fn register_certificate(&self, certificate: &str, public_key: &str) {
+        self.shared
+            .with(|state| state.signers.register_certificate(certificate, public_key));
+    }
+
+    /// A service account with this public key (PEM) may act for these users.
+    pub fn register_service_account(&self, email: &str, public_key: &str, users: &[&str]) {
+        self.shared.with(|state| {
+            for user in users {
+                state.mailboxes.of(user);
+            }
+            state.signers.register_account(email, public_key, users);
+        });
+    }
+
+    /// Whom an access token is for; None when it is good for nothing.
+    pub fn user_of(&self, access_token: &str) -> Option<String> {
+        self.shared.with(|state| {
+            let access = state.grants.access(access_token, SystemTime::now())?;
+            access.user.clone()
+        })
+    }
+
+    /// Gives a user a password for LOGIN and PLAIN, and for the token endpoint.
     pub fn set_password(&self, user: &str, password: &str) {
         self.shared.with(|state| {
             state.mailboxes.of(user);

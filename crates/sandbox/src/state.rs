@@ -9,6 +9,7 @@ use crate::fault::{Fault, Faults, Service};
 use crate::folders::Mailboxes;
 use crate::grants::Grants;
 use crate::knobs::{Features, Knobs};
+use crate::oauth::{Devices, Signers};
 
 /// What the submission server took: who signed in, the envelope, and the bytes after unstuffing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,14 @@ pub struct ProviderCounts {
     pub pop3_sign_ins: u64,
     /// Messages retrieved by POP3.
     pub pop3_retrieved: u64,
+    /// Questions whether a device code was entered.
+    pub device_questions: u64,
+    /// Those that came before their time.
+    pub device_questions_too_early: u64,
+    /// Signed assertions that were accepted.
+    pub assertions: u64,
+    /// Tokens that a client took back.
+    pub revocations: u64,
     /// Questions at the introspection endpoint.
     pub introspections: u64,
     /// Messages the submission server took.
@@ -55,6 +64,8 @@ pub(crate) struct State {
     pub(crate) features: Features,
     pub(crate) faults: Faults,
     pub(crate) grants: Grants,
+    pub(crate) devices: Devices,
+    pub(crate) signers: Signers,
     pub(crate) mailboxes: Mailboxes,
     pub(crate) passwords: BTreeMap<String, String>,
     pub(crate) submitted: Vec<Submitted>,
@@ -81,6 +92,8 @@ impl Shared {
             features: Features::default(),
             faults: Faults::default(),
             grants: Grants::default(),
+            devices: Devices::default(),
+            signers: Signers::default(),
             mailboxes: Mailboxes::default(),
             passwords: BTreeMap::new(),
             submitted: Vec::new(),
