@@ -34,9 +34,7 @@ impl Rig {
         let shutdown = CancellationToken::new();
         let knobs = Knobs {
             token_life,
-            rotate: true,
-            punish_reuse: true,
-            require_pkce: true,
+            ..Knobs::default()
         };
         let provider = runtime
             .block_on(Provider::start(knobs, shutdown.clone()))

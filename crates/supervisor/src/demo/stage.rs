@@ -69,9 +69,7 @@ impl Stage {
         let (gateway_ends, provider_ends) = (CancellationToken::new(), CancellationToken::new());
         let knobs = Knobs {
             token_life,
-            rotate: true,
-            punish_reuse: true,
-            require_pkce: true,
+            ..Knobs::default()
         };
         let provider = Provider::start(knobs, provider_ends.clone())
             .await

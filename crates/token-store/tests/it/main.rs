@@ -9,6 +9,7 @@ mod definitions;
 mod endpoint;
 mod exchanges;
 mod files;
+mod grants;
 mod model;
 mod refreshes;
 mod support;

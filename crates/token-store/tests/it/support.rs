@@ -134,7 +134,7 @@ impl Rig {
 }
 
 /// In memory where there is such a place: what an fsync costs is not what these tests are about.
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     let memory = std::path::Path::new("/dev/shm");
     let made = if memory.is_dir() {
         tempfile::tempdir_in(memory)
