@@ -9,6 +9,7 @@
 mod harness;
 
 mod admin_page;
+mod bounces;
 mod faults;
 mod held;
 mod house;

@@ -20,6 +20,7 @@
 //! `postern check`. All of them run until their shutdown token, and own every task they start.
 
 mod address;
+mod bounce;
 mod handover;
 mod listen;
 mod relay;

@@ -288,6 +288,16 @@ fn record(
             (state == "held").then_some(t.now),
         ],
     )?;
+    // Ended for good by the other side or by time. What is in doubt, or waits for its account, is a person's to decide.
+    let ended = matches!(outcome, Outcome::Refused { .. } | Outcome::Retry { .. });
+    if claimed.direction == Direction::Out && state == "held" && ended {
+        t.execute(
+            "UPDATE delivery SET report = 'failed'
+             WHERE id = ?1 AND (notify IS NULL OR notify LIKE '%FAILURE%') AND EXISTS (
+               SELECT 1 FROM message m WHERE m.id = message AND m.sender <> '' AND NOT m.automatic)",
+            [claimed.delivery.0],
+        )?;
+    }
     Ok(())
 }
 

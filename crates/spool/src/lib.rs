@@ -56,6 +56,7 @@ mod pieces;
 mod queue;
 mod reads;
 mod repeat;
+pub mod report;
 mod rows;
 pub mod schedule;
 mod sweep;

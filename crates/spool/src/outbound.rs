@@ -30,6 +30,8 @@ pub struct Outgoing {
     pub ret: Option<Ret>,
     /// MAIL's ENVID, as it was written.
     pub envid: Option<String>,
+    /// No person wrote it (RFC 3834): nobody is told how it fared.
+    pub automatic: bool,
     /// For lists.
     pub headline: Headline,
     /// Finished durable.
@@ -185,7 +187,7 @@ fn insert_once(t: &Tables<'_>, message: Outgoing, key: &[u8; 32]) -> Result<Take
     Ok(TakenOut::New(id))
 }
 
-fn insert_outgoing(t: &Tables<'_>, message: Outgoing) -> Result<MessageId> {
+pub(crate) fn insert_outgoing(t: &Tables<'_>, message: Outgoing) -> Result<MessageId> {
     let id = insert_message(
         t,
         NewMessage {
@@ -199,10 +201,15 @@ fn insert_outgoing(t: &Tables<'_>, message: Outgoing) -> Result<MessageId> {
             own: None,
         },
     )?;
-    if message.ret.is_some() || message.envid.is_some() {
+    if message.ret.is_some() || message.envid.is_some() || message.automatic {
         t.execute(
-            "UPDATE message SET ret = ?2, envid = ?3 WHERE id = ?1",
-            params![id.0, message.ret.map(Ret::as_str), message.envid],
+            "UPDATE message SET ret = ?2, envid = ?3, automatic = ?4 WHERE id = ?1",
+            params![
+                id.0,
+                message.ret.map(Ret::as_str),
+                message.envid,
+                message.automatic
+            ],
         )?;
     }
     let mut unique = HashSet::new();

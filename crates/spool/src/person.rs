@@ -145,8 +145,8 @@ fn retry(t: &Tables<'_>, message: MessageId) -> Result<bool> {
     }
     let held = t.execute(
         "UPDATE delivery SET state = 'due', due_at = ?2, since = ?2, attempts = 0, refusals = 0,
-           doubts = 0, blocked_for = 0, blocked_since = NULL, held_at = NULL
-         WHERE message = ?1 AND state = 'held'",
+           doubts = 0, blocked_for = 0, blocked_since = NULL, held_at = NULL, report = NULL, delay_told = 0
+         WHERE message = ?1 AND state = 'held' AND report IS NOT 'relayed'",
         params![message.0, t.now],
     )?;
     let waiting = t.execute(
@@ -181,9 +181,9 @@ fn release_held(t: &Tables<'_>, message: MessageId) -> Result<bool> {
         Some(false) => {}
     }
     let held = t.execute(
-        "UPDATE delivery SET state = 'due', due_at = ?2, since = min(since + max(?2 - held_at, 0), ?2), held_at = NULL,
+        "UPDATE delivery SET state = 'due', due_at = ?2, since = min(since + max(?2 - held_at, 0), ?2), held_at = NULL, report = NULL,
            blocked_for = blocked_for + max(coalesce(held_at - blocked_since, 0), 0), blocked_since = NULL
-         WHERE message = ?1 AND state = 'held'",
+         WHERE message = ?1 AND state = 'held' AND report IS NOT 'relayed'",
         params![message.0, t.now],
     )?;
     let wished = t.execute(

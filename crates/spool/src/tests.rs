@@ -11,6 +11,7 @@ mod opening;
 mod own;
 mod people;
 mod repeat;
+mod report;
 mod uidl;
 
 use std::path::Path;
@@ -135,6 +136,7 @@ impl Bench {
             recipients: recipients.iter().map(|r| (*r).into()).collect(),
             ret: None,
             envid: None,
+            automatic: false,
             smtputf8: false,
             eight_bit: true,
             headline: headline("out"),

@@ -202,12 +202,25 @@ pub struct Relay {
     pub rate: Option<u32>,
     /// How long a message is tried before it is given up.
     pub keep_trying: Duration,
+    /// Who is told of what could not be delivered; `None`: it is held.
+    #[serde(default)]
+    pub bounces_to: Option<BouncesTo>,
     /// Token only after 334 (template's quirk).
     pub no_initial_response: bool,
     /// Not sent through for now.
     pub paused: bool,
     /// The file that declares it; `None`: made by command line or page.
     pub declared_in: Option<String>,
+}
+
+/// Where reports about undeliverable replies go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BouncesTo {
+    /// Into this mailbox's ticket command.
+    Mailbox(String),
+    /// By the same relay to this address.
+    Address(String),
 }
 
 /// What a configuration file declares.

@@ -222,6 +222,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !recipient.is_ascii() && !envelope.mail.smtputf8 {
             return self.fault("553 5.6.7 An address beyond ASCII needs SMTPUTF8");
         }
+        // Reports come from there; what answers them by itself would go round and round.
+        if recipient.eq_ignore_ascii_case(&format!("MAILER-DAEMON@{}", self.shared.host)) {
+            return self.fault("550 5.1.1 Reports of undeliverable mail are not answered");
+        }
         // The same address twice is one delivery.
         if !envelope.recipients.iter().any(|r| r.address == recipient) {
             if envelope.recipients.len() >= RECIPIENTS {

@@ -41,6 +41,7 @@ fn relays() -> Vec<Relay> {
         connections: 1,
         rate: None,
         keep_trying: Duration::from_secs(60),
+        bounces_to: None,
         no_initial_response: false,
         paused: false,
         declared_in: None,

@@ -81,6 +81,19 @@ pub(crate) fn author(header: &[u8]) -> String {
     address.unwrap_or_default().to_owned()
 }
 
+/// Whether no person wrote it (RFC 3834 section 5): such mail is reported to nobody.
+pub(crate) fn is_automatic(header: &[u8]) -> bool {
+    let message = MessageParser::default().parse_headers(header);
+    let field = message
+        .as_ref()
+        .and_then(|message| message.header("Auto-Submitted"));
+    let value = field.and_then(|value| value.as_text());
+    value.is_some_and(|value| {
+        let word = value.split(';').next().unwrap_or_default();
+        !word.trim().eq_ignore_ascii_case("no")
+    })
+}
+
 fn shown_address(from: &Address<'_>) -> String {
     let Some(first) = from.first() else {
         return String::new();
@@ -154,6 +167,21 @@ mod tests {
         assert_eq!(headline(b"no header at all\r\n").subject, "");
         let long = format!("Subject: {}\r\n\r\n", "x".repeat(900));
         assert_eq!(headline(long.as_bytes()).subject.len(), 200);
+    }
+
+    #[test]
+    fn mail_that_says_so_is_automatic_and_a_persons_is_not() {
+        for (field, automatic) in [
+            ("Auto-Submitted: auto-replied\r\n", true),
+            (
+                "auto-submitted: auto-generated; owner-email=\"x\"\r\n",
+                true,
+            ),
+            ("Auto-Submitted: No\r\n", false),
+            ("Subject: Auto-Submitted: auto-replied\r\n", false),
+        ] {
+            assert_eq!(is_automatic(field.as_bytes()), automatic, "{field}");
+        }
     }
 
     #[test]

@@ -12,7 +12,8 @@ mod tests;
 
 pub use check::{Step, check};
 
-use connect::Account;
+use crate::bounce;
+pub(crate) use connect::Account;
 use runner::Runner;
 use spool::{Spool, schedule::Policy};
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub struct Timing {
     pub doubt_pause: Duration,
     /// The spool is looked at so often at least, because commands write to it beside the daemon.
     pub poll: Duration,
+    /// The sender is told of a message that is tried for so long.
+    pub late: Duration,
     /// An unused connection is kept so long; providers close them after one to five minutes.
     pub keep_connection: Duration,
 }
@@ -57,6 +60,7 @@ impl Default for Timing {
             longest: Duration::from_secs(4 * 3600),
             doubt_pause: Duration::from_secs(300),
             poll: Duration::from_secs(5),
+            late: Duration::from_secs(4 * 3600),
             keep_connection: Duration::from_secs(30),
         }
     }
@@ -90,8 +94,9 @@ pub async fn relay_timed(relay: Relay, parts: Parts, timing: Timing, shutdown: C
         shutdown.cancelled().await;
     } else {
         board.set(Kind::Relay, &name, Condition::Starting);
-        let account = Account::new(relay, parts, timing, shutdown);
-        Runner::new(Arc::new(account)).run().await;
+        let account = Arc::new(Account::new(relay, parts, timing, shutdown));
+        let runner = Runner::new(Arc::clone(&account)).run();
+        tokio::join!(runner, bounce::report(&account));
     }
     board.set(Kind::Relay, &name, Condition::Stopped);
 }

@@ -10,6 +10,7 @@ use token_store::{Secret, Store, TokensOptions, seal};
 use tokio::task::JoinSet;
 
 mod account;
+mod bounces;
 mod sending;
 
 const USER: &str = "support@helpdesk.example";
@@ -79,6 +80,7 @@ impl House {
             connections: 2,
             rate: None,
             keep_trying: Duration::from_secs(5 * 86_400),
+            bounces_to: None,
             no_initial_response: false,
             paused: false,
             declared_in: None,
@@ -122,6 +124,7 @@ impl House {
             recipients: recipients.iter().map(|r| (*r).into()).collect(),
             ret: None,
             envid: None,
+            automatic: false,
             smtputf8: false,
             eight_bit: false,
             headline: Headline::default(),

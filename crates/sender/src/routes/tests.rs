@@ -19,6 +19,7 @@ fn relay(name: &str, senders: &[&str]) -> Relay {
         connections: 1,
         rate: None,
         keep_trying: Duration::from_secs(1),
+        bounces_to: None,
         no_initial_response: false,
         paused: false,
         declared_in: None,

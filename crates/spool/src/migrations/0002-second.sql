@@ -73,3 +73,12 @@ CREATE TABLE uidl (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX uidl_name ON uidl (folder, name);
 CREATE INDEX uidl_live ON uidl (folder) WHERE gone = 0;
+
+
+-- What the sender of a recipient is owed a report of: 'failed' (it is held and will not leave by itself), 'relayed' (it left, and the
+-- relay reports nothing). A delay is told once.
+ALTER TABLE delivery ADD COLUMN report TEXT CHECK (report IN ('failed', 'relayed'));
+ALTER TABLE delivery ADD COLUMN delay_told INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX delivery_report ON delivery (account) WHERE report IS NOT NULL;
+-- Mail that no person wrote (RFC 3834) is reported to nobody.
+ALTER TABLE message ADD COLUMN automatic INTEGER NOT NULL DEFAULT 0;

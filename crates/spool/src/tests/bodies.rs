@@ -130,6 +130,7 @@ async fn an_outbound_body_that_may_not_be_on_disk_is_refused() {
         recipients: vec!["a@x.example".into()],
         ret: None,
         envid: None,
+        automatic: false,
         smtputf8: false,
         eight_bit: false,
         headline: Headline::default(),

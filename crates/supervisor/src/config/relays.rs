@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use provider_template::Tls;
-use token_store::accounts::Relay;
+use token_store::accounts::{BouncesTo, Mailbox, Relay};
 
 use super::accounts::{Known, Names, Ports, endpoint, sign_in, user};
 use super::mistake::Place;
@@ -24,7 +24,12 @@ const SECOND: Duration = Duration::from_secs(1);
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
 /// Reads every relay.
-pub(super) fn read(root: &Section<'_>, known: &Known<'_>, origin: &str) -> Vec<Relay> {
+pub(super) fn read(
+    root: &Section<'_>,
+    known: &Known<'_>,
+    mailboxes: &[Mailbox],
+    origin: &str,
+) -> Vec<Relay> {
     let Some(field) = root.get("relays") else {
         return Vec::new();
     };
@@ -35,13 +40,14 @@ pub(super) fn read(root: &Section<'_>, known: &Known<'_>, origin: &str) -> Vec<R
         .unwrap_or_default();
     items
         .iter()
-        .filter_map(|item| relay(item, known, &mut names, &mut claims, origin))
+        .filter_map(|item| relay(item, known, mailboxes, &mut names, &mut claims, origin))
         .collect()
 }
 
 fn relay(
     item: &Field<'_>,
     known: &Known<'_>,
+    mailboxes: &[Mailbox],
     names: &mut Names,
     claims: &mut Claims,
     origin: &str,
@@ -77,6 +83,8 @@ fn relay(
     let keep_trying = section
         .get("keep_trying")
         .map_or(Some(KEEP_TRYING), |field| field.duration(SECOND..=MONTH));
+    let bounces = section.get("bounces_to");
+    let bounces_to = bounces.map_or(Some(None), |field| bounces_to(&field, mailboxes).map(Some));
     let paused = section
         .get("paused")
         .map_or(Some(false), |field| field.switch());
@@ -95,10 +103,40 @@ fn relay(
         connections: usize::try_from(connections?).ok()?,
         rate: rate?,
         keep_trying: keep_trying?,
+        bounces_to: bounces_to?,
         no_initial_response: postern.is_some_and(|p| p.quirks.smtp_no_initial_response),
         paused: paused?,
         declared_in: Some(origin.to_owned()),
     })
+}
+
+fn bounces_to(field: &Field<'_>, mailboxes: &[Mailbox]) -> Option<BouncesTo> {
+    let expected = "{mailbox: NAME} (into that mailbox's ticket command) or {address: ADDRESS}";
+    let section = field.section(expected)?;
+    let (mailbox, address) = (section.get("mailbox"), section.get("address"));
+    section.finish();
+    match (mailbox, address) {
+        (Some(mailbox), None) => {
+            let name = mailbox.text("the name of a mailbox")?;
+            if !mailboxes.iter().any(|mailbox| mailbox.name == name) {
+                mailbox.mistake(format!("there is no mailbox \"{name}\" in this file"));
+                return None;
+            }
+            Some(BouncesTo::Mailbox(name.to_owned()))
+        }
+        (None, Some(address)) => {
+            let text = address.text("an address")?;
+            if text.starts_with('@') || !is_sender(text) {
+                address.expected("an address such as bounces@example.com");
+                return None;
+            }
+            Some(BouncesTo::Address(text.to_owned()))
+        }
+        _ => {
+            field.expected(expected);
+            None
+        }
+    }
 }
 
 /// Which sender was claimed where; two relays cannot serve one.

@@ -53,7 +53,7 @@ pub(super) fn config(file: &Path, root: Section<'_>, surroundings: &Surroundings
     let origin = origin(file);
     let token_configs = token_configs::read(&root, &mut known);
     let mailboxes = mailboxes::read(&root, &known, &origin);
-    let relays = relays::read(&root, &known, &origin);
+    let relays = relays::read(&root, &known, &mailboxes, &origin);
     let literal_secrets = root.holds_secrets();
     root.finish();
     Config {

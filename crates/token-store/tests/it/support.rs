@@ -224,6 +224,7 @@ pub(crate) fn relay(name: &str, auth: Auth) -> Relay {
         connections: 3,
         rate: Some(30),
         keep_trying: Duration::from_secs(432_000),
+        bounces_to: None,
         no_initial_response: true,
         paused: true,
         declared_in: None,

@@ -358,6 +358,7 @@ fn relay(name: &str, user: &str, auth: Auth) -> Relay {
         connections: 3,
         rate: Some(30),
         keep_trying: Duration::from_secs(432_000),
+        bounces_to: None,
         no_initial_response: false,
         paused: false,
         declared_in: None,

@@ -50,6 +50,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn take_out(&mut self, envelope: Envelope, taken: Taken, id: &str) {
         let header = header_section(&taken.head);
         let (headline, from) = (headline(header), trace::author(header));
+        let automatic = trace::is_automatic(header);
         let Some(relay) = self.relay_for(&envelope, &from) else {
             let sender = &envelope.mail.sender;
             warn!(peer = %self.peer, sender, from, "no relay serves this sender; the message was refused");
@@ -73,6 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             eight_bit: taken.eight_bit,
             ret: None,
             envid: None,
+            automatic,
             headline,
             body: taken.body,
         };
