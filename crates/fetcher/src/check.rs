@@ -8,8 +8,8 @@ use crate::deliver;
 use crate::error::FetchError;
 use crate::imap::session::no_token;
 use crate::imap::{
-    Connection, Listed, PATIENCE, Window, check_target, connect, find_trash, introduce, list,
-    select, sign_in,
+    Connection, Listed, PATIENCE, Window, check_target, connect, delivered_to, find_trash, held_to,
+    introduce, list, select, sign_in,
 };
 
 /// One step of `postern check`: what was looked at, and what was found, or what is wrong and what to do.
@@ -90,12 +90,17 @@ async fn server(mailbox: &Mailbox, tokens: &Tokens, steps: &mut Vec<Step>) -> Re
             .map_err(|e| (what.clone(), e))?;
         step(what, found);
     }
-    let what = "the folder for delivered mail".to_owned();
-    if let Some(found) = check_target(&mut connection, &mailbox.folders, &mailbox.after, false)
-        .await
-        .map_err(|e| (what.clone(), e))?
-    {
-        step(what, found);
+    for (mail, target) in [
+        ("delivered mail", delivered_to(&mailbox.after)),
+        ("held mail", held_to(&mailbox.care.failed)),
+    ] {
+        let what = format!("the folder for {mail}");
+        if let Some(found) = check_target(&mut connection, &mailbox.folders, target, false)
+            .await
+            .map_err(|e| (what.clone(), e))?
+        {
+            step(what, found);
+        }
     }
     if mailbox.trash_on_delete && mailbox.after == After::Delete {
         let what = "the folder for trash".to_owned();

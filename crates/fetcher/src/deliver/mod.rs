@@ -56,8 +56,8 @@ struct Ended {
 /// An outcome that is on disk.
 struct Settled {
     delivery: DeliveryId,
-    /// It waits to be acknowledged now.
-    delivered: bool,
+    /// The mailbox has something to be told.
+    tell: bool,
 }
 
 /// Deliveries of one mailbox.
@@ -231,7 +231,6 @@ impl Deliveries {
         let name = &self.mailbox.name;
         record::log(name, &claim, outcome, finished.output.as_deref(), took);
         self.quick = took < QUICK;
-        let delivered = matches!(outcome, Outcome::Delivered { .. });
         let pause = self.slump.after(outcome, fastrand::f64());
         let told = match outcome {
             Outcome::Retry { why, .. } | Outcome::Blocked { why, .. } if pause.is_some() => {
@@ -246,11 +245,8 @@ impl Deliveries {
             delivery,
             finished,
         );
-        let settled = Settled {
-            delivery,
-            delivered,
-        };
-        let mut settling: Settling = Box::pin(settle.map(|()| settled));
+        let settled = move |tell| Settled { delivery, tell };
+        let mut settling: Settling = Box::pin(settle.map(settled));
         // The first poll queues it with the writer, which commits while the next delivery is started.
         match settling.as_mut().now_or_never() {
             Some(settled) => self.settled(&settled),
@@ -277,7 +273,7 @@ impl Deliveries {
 
     fn settled(&mut self, settled: &Settled) {
         self.mine.remove(&settled.delivery);
-        if settled.delivered {
+        if settled.tell {
             self.signals.delivered.notify_one();
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use spool::schedule::Next;
 use spool::{DeliveryId, InClaim, Outcome, Spool, SpoolError};
 use tokio::time::sleep;
 
@@ -62,13 +63,14 @@ pub(super) fn log(
     }
 }
 
-/// Writes an outcome down, however long it takes: a delivery that is not on disk would be delivered again.
+/// Writes an outcome down, however long it takes: a delivery that is not on disk would be delivered again. Returns whether the
+/// mailbox has something to be told: the message is delivered, or held.
 pub(super) async fn settle(
     spool: Spool,
     mailbox: String,
     delivery: DeliveryId,
     finished: Finished,
-) {
+) -> bool {
     let Finished {
         outcome,
         patience,
@@ -94,14 +96,14 @@ pub(super) async fn settle(
             .settle(delivery, outcome.clone(), output.clone(), patience.policy())
             .await
         {
-            Ok(_) => return,
+            Ok(next) => return matches!(next, Next::Done | Next::Hold { .. }),
             Err(e @ SpoolError::NotClaimed { .. }) => {
                 tracing::warn!(
                     mailbox,
                     delivery = delivery.0,
                     "an outcome came too late: {e}"
                 );
-                return;
+                return false;
             }
             Err(e) => {
                 tracing::error!(

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use imap_proto::{MailboxDatum, NameAttribute, Response};
 use spool::MessageId;
-use token_store::accounts::{After, Mailbox};
+use token_store::accounts::{After, Failed, Mailbox};
 
 use super::capabilities::Capabilities;
 use super::connection::Connection;
@@ -189,14 +189,52 @@ async fn delete(
     Ok(())
 }
 
-/// Makes sure that delivered mail can be moved where it shall go. `change` false only looks.
+/// A folder that mail is moved to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    folder: &'a str,
+    create: bool,
+    /// Which mail, in words.
+    mail: &'static str,
+}
+
+/// Where delivered mail goes, if it goes to a folder that is named.
+pub(crate) fn delivered_to(after: &After) -> Option<Target<'_>> {
+    let After::Move { folder, create } = after else {
+        return None;
+    };
+    Some(Target {
+        folder,
+        create: *create,
+        mail: "delivered mail",
+    })
+}
+
+/// Where held mail goes, if it does not stay.
+pub(crate) fn held_to(failed: &Failed) -> Option<Target<'_>> {
+    let Failed::Move { folder, create } = failed else {
+        return None;
+    };
+    Some(Target {
+        folder,
+        create: *create,
+        mail: "held mail",
+    })
+}
+
+/// Makes sure that mail can be moved where it shall go. `change` false only looks.
 pub(crate) async fn check_target(
     connection: &mut Connection,
     folders: &[String],
-    after: &After,
+    target: Option<Target<'_>>,
     change: bool,
 ) -> Result<Option<String>, FetchError> {
-    let After::Move { folder, create } = after else {
+    let Some(Target {
+        folder,
+        create,
+        mail,
+    }) = target
+    else {
         return Ok(None);
     };
     if folders.iter().any(|source| same_folder(source, folder)) {
@@ -226,9 +264,13 @@ pub(crate) async fn check_target(
             .await
         {
             Ok(()) => Ok(Some(format!("the folder {folder} was created"))),
-            Err(e) => Err(FetchError::Blocked(missing(folder, Some(&e.refused()?)))),
+            Err(e) => Err(FetchError::Blocked(missing(
+                folder,
+                mail,
+                Some(&e.refused()?),
+            ))),
         },
-        (false, false) => Err(FetchError::Blocked(missing(folder, None))),
+        (false, false) => Err(FetchError::Blocked(missing(folder, mail, None))),
     }
 }
 
@@ -239,13 +281,13 @@ fn selectable(list: &imap_proto::MailboxListData<'_>) -> bool {
     })
 }
 
-fn missing(folder: &str, refusal: Option<&Refusal>) -> String {
+fn missing(folder: &str, mail: &str, refusal: Option<&Refusal>) -> String {
     match refusal {
-        Some(refusal) => format!(
-            "the folder {folder}, where delivered mail shall go, can't be created: {refusal}"
-        ),
+        Some(refusal) => {
+            format!("the folder {folder}, where {mail} shall go, can't be created: {refusal}")
+        }
         None => format!(
-            "the folder {folder}, where delivered mail shall go, does not exist: create it, or allow it with `create: true`"
+            "the folder {folder}, where {mail} shall go, does not exist: create it, or allow it with `create: true`"
         ),
     }
 }

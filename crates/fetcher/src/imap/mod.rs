@@ -13,7 +13,7 @@ pub(crate) mod session;
 mod sign_in;
 mod watch;
 
-pub(crate) use acknowledge::{check_target, find_trash};
+pub(crate) use acknowledge::{check_target, delivered_to, find_trash, held_to};
 pub(crate) use connection::Connection;
 pub(crate) use listing::{Listed, Window, list, select};
 pub(crate) use reading::{meaning, printable};

@@ -2,6 +2,7 @@
 
 mod acknowledging;
 mod fetching;
+mod held;
 mod memory;
 mod news;
 mod waiting;
@@ -10,14 +11,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use token_store::accounts::Mailbox;
+use token_store::accounts::{Failed, Mailbox};
 use token_store::{AccessToken, Credential, TokenError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::held::Held;
 pub(crate) use self::memory::Memory;
-use super::acknowledge::{Deed, check_target, deed, select_for};
+use super::acknowledge::{Deed, check_target, deed, delivered_to, held_to, select_for};
 use super::capabilities::Capabilities;
 use super::connection::Connection;
 use super::folder::Folder;
@@ -109,13 +111,19 @@ async fn begin_and_work(
         let (mut connection, offered) = connect(&mailbox, PATIENCE).await?;
         let capabilities = sign_in(&mut connection, &offered, &mailbox, &credential).await?;
         introduce(&mut connection, &capabilities).await?;
-        check_target(&mut connection, &mailbox.folders, &mailbox.after, true).await?;
+        for target in [delivered_to(&mailbox.after), held_to(&mailbox.care.failed)] {
+            check_target(&mut connection, &mailbox.folders, target, true).await?;
+        }
         let deed = deed(&mut connection, &capabilities, &mailbox).await?;
         Ok::<_, FetchError>((connection, capabilities, deed))
     };
     let (connection, capabilities, deed) = tokio::select! {
         done = signed_in => done?,
         () = context.stops.shutdown.cancelled() => return Ok(End::Shutdown),
+    };
+    let aside = match &mailbox.care.failed {
+        Failed::Keep => None,
+        Failed::Move { folder, .. } => Some(Deed::Move(connection.folder(folder))),
     };
     let folders = mailbox
         .folders
@@ -130,6 +138,7 @@ async fn begin_and_work(
         folders,
         current: None,
         refused_at: None,
+        held: Held::new(aside),
         whole_at: Instant::now(),
     };
     let end = session.work().await?;
@@ -161,6 +170,7 @@ struct Session {
     current: Option<usize>,
     /// When an acknowledgement was last refused.
     refused_at: Option<Instant>,
+    held: Held,
     /// When listing last began with the first UID.
     whole_at: Instant,
 }
@@ -170,6 +180,7 @@ impl Session {
         loop {
             for at in 0..self.folders.len() {
                 self.fetch_new(at).await?;
+                self.leave_bodies(at).await?;
             }
             self.show_folders()?;
             self.context.memory.worked.store(true, Ordering::Relaxed);

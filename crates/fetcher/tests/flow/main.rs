@@ -6,6 +6,7 @@ mod contract;
 mod fake;
 mod folders;
 mod gateway;
+mod held;
 mod literals;
 mod offers;
 mod poison;

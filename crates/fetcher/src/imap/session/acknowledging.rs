@@ -91,6 +91,7 @@ impl Session {
             std::iter::once(current).chain((0..self.folders.len()).filter(|&at| at != current))
         {
             self.acknowledge(at, 1).await?;
+            self.move_aside(at).await?;
         }
         Ok(())
     }
