@@ -200,3 +200,61 @@ fn several_folders_with_foreign_and_quoted_names_are_fetched_and_moved_to_on_dov
     assert_eq!(hashes_of(&filed).len(), 10);
     assert_eq!(hashes_of(&filed).values().max(), Some(&1));
 }
+
+#[test]
+fn a_real_mailbox_whose_uidvalidity_changes_makes_no_second_ticket_and_loses_none() {
+    let rig = Rig::new(Duration::from_secs(3600));
+    let dovecot = Dovecot::start(&rig);
+    let (script, filed) = filing_command(rig.path());
+    let put = |user: &str, n: usize| {
+        let message = format!("Subject: {n} for {user}\r\n\r\nbody {n}\r\n");
+        dovecot.put(user, message.as_bytes());
+    };
+    let mut mailboxes = String::new();
+    for (user, start_from) in [("all", "all"), ("now", "now")] {
+        (0..5).for_each(|n| put(user, n));
+        let more = format!("    start_from: {start_from}\n    after: keep\n");
+        let deliver = by_password(&script, &filed, &more);
+        mailboxes.push_str(&mailbox_yaml(&rig, user, dovecot.imaps, &deliver));
+    }
+    let setup = Setup::new(&rig, &format!("mailboxes:\n{mailboxes}"));
+    let filed_count = || hashes_of(&filed).values().sum::<usize>();
+    let waits = || {
+        setup
+            .ok(&["status"], "")
+            .matches("waiting for new mail")
+            .count()
+            == 2
+    };
+    let daemon = setup.start();
+    eventually("all of one are filed", Duration::from_secs(60), || {
+        filed_count() == 5 && waits()
+    });
+    put("now", 5);
+    eventually("new mail of the other too", Duration::from_secs(60), || {
+        filed_count() == 6
+    });
+    assert!(daemon.stop().success());
+
+    // The server loses its lists of UIDs, and makes new ones with another UIDVALIDITY, in another order.
+    for user in ["all", "now"] {
+        dovecot.forget_uids(user);
+        put(user, 6);
+    }
+    let daemon = setup.start();
+    eventually("only what is new is filed", Duration::from_secs(60), || {
+        filed_count() == 8 && waits()
+    });
+    let log = std::fs::read_to_string(rig.path().join("postern.log")).unwrap();
+    assert!(log.contains("UIDVALIDITY has changed"), "{log}");
+    put("all", 7);
+    eventually("and mail goes on", Duration::from_secs(60), || {
+        filed_count() == 9
+    });
+    assert!(daemon.stop().success());
+    assert_eq!(
+        hashes_of(&filed).values().max(),
+        Some(&1),
+        "something was filed twice"
+    );
+}

@@ -5,7 +5,7 @@ use super::{eventually, free_port, port_open};
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The user and group that own the mail; Dovecot refuses root.
 const MAIL_UID: u32 = 5000;
@@ -89,6 +89,32 @@ impl Dovecot {
         std::fs::write(&aside, stored).unwrap();
         chown(&aside, Some(MAIL_UID), Some(MAIL_UID)).unwrap();
         std::fs::rename(aside, maildir.join("new").join(name)).unwrap();
+    }
+
+    /// Loses the list of UIDs of a user's INBOX: the next session finds another UIDVALIDITY.
+    pub(crate) fn forget_uids(&self, user: &str) {
+        for entry in std::fs::read_dir(self.home(user).join("Maildir")).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            if name.starts_with("dovecot-uid") || name.starts_with("dovecot.index") {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+        // UIDVALIDITY is the second in which the list was made.
+        let second = || {
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap()
+                .as_secs()
+        };
+        let then = second();
+        eventually("the next second", Duration::from_secs(2), || {
+            second() > then
+        });
     }
 
     /// How many messages a user's folder holds (`None`: INBOX).

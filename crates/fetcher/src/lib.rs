@@ -10,13 +10,15 @@
 //! - A command that was refused is never an empty mailbox: only a tagged OK, or POP3's +OK, is success, and every other end of a
 //!   session is an error of this one mailbox, followed by a pause that grows.
 //! - An empty body, or one cut short, is never taken in.
+//! - A folder that can't be opened and a message that can't be fetched are shown, and stop no other.
 //! - Whatever a server sends, memory and waiting are bounded, and a panic in the parser ends one session.
 //! - The mailbox is the queue: with `max_undelivered` messages waiting nothing more is fetched.
 //!
 //! Who calls: the supervisor, one task per mailbox; `postern check` calls [`check`].
 //!
 //! Where to read on: `task` (sessions, one after the other), `imap::session` and `pop3::session` (one of them), `imap::bodies` and
-//! `pop3::bodies` (the fetching), `imap::guard` and `imap::connection` (what stands between us and the parser), `deliver` (the command).
+//! `pop3::bodies` (the fetching), `imap::reading` (what a refusal means), `imap::guard` and `imap::connection` (what stands between
+//! us and the parser), `deliver` (the command).
 
 mod backoff;
 mod check;

@@ -7,7 +7,7 @@
 use std::io;
 use std::time::Duration;
 
-use imap_proto::{MailboxDatum, Response};
+use imap_proto::{MailboxDatum, Outcome, Response, ResponseCode};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use wire::dial::Stream;
@@ -237,7 +237,10 @@ impl Connection {
                     )));
                 }
                 let status = match status {
-                    imap_proto::Status::Ok => return Ok(Said::Done(())),
+                    imap_proto::Status::Ok => {
+                        self.heed(outcome);
+                        return Ok(Said::Done(()));
+                    }
                     imap_proto::Status::No => Status::No,
                     _ => Status::Bad,
                 };
@@ -249,13 +252,7 @@ impl Connection {
             } if !self.leaving => {
                 return Err(meaning(refusal(sent.command, Status::Bye, outcome)));
             }
-            Response::Data { outcome, .. }
-                if outcome.code == Some(imap_proto::ResponseCode::Alert) =>
-            {
-                let text = printable(outcome.information.as_deref().unwrap_or_default());
-                tracing::warn!(alert = text, "the server says");
-                self.alert = Some(text);
-            }
+            Response::Data { outcome, .. } => self.heed(outcome),
             Response::MailboxData(MailboxDatum::Exists(n)) => {
                 self.news |= *n > self.exists;
                 self.exists = *n;
@@ -264,6 +261,15 @@ impl Connection {
             _ => {}
         }
         Ok(Said::Untagged(()))
+    }
+
+    /// Keeps an alert for whoever shows it.
+    fn heed(&mut self, outcome: &Outcome<'_>) {
+        if outcome.code == Some(ResponseCode::Alert) {
+            let text = printable(outcome.information.as_deref().unwrap_or_default());
+            tracing::warn!(alert = text, "the server says");
+            self.alert = Some(text);
+        }
     }
 
     /// Reads to the tagged OK; `each` sees every untagged response, and the tagged one last.
@@ -310,7 +316,10 @@ impl Connection {
             })?;
         let data = self.came(came, COMMAND)?;
         match data.parsed() {
-            response @ Response::Data { status: imap_proto::Status::Ok, .. } => Ok(read(response)),
+            response @ Response::Data { status: imap_proto::Status::Ok, outcome } => {
+                self.heed(outcome);
+                Ok(read(response))
+            }
             Response::Data { status: imap_proto::Status::Bye, outcome } => Err(meaning(refusal(COMMAND, Status::Bye, outcome))),
             // Signed in as whom? And STARTTLS is no longer possible then (RFC 9051 section 7.1.4).
             Response::Data { status: imap_proto::Status::PreAuth, .. } => Err(FetchError::Blocked(

@@ -333,3 +333,41 @@ fn a_lease_that_ends_under_a_running_command_starts_no_second_one() {
         assert_eq!(starts(), "x\nx\n", "one start for each message");
     });
 }
+
+#[test]
+fn an_alert_of_the_server_is_shown_to_the_administrator() {
+    local(async {
+        let (gateway, fake) = (Gateway::new(), Fake::start(ALL));
+        fake.state().refuse = vec![("NOOP", "OK [ALERT] Maintenance on Sunday", 1)];
+        let running = gateway.start(gateway.mailbox(&fake, After::Delete));
+        until("it waits", || gateway.waits_for_mail()).await;
+        gateway.parts.poke.notify_one();
+        until("it is shown", || {
+            matches!(gateway.condition(), Some(Condition::Working { doing })
+                if doing.contains("the server says: Maintenance on Sunday"))
+        })
+        .await;
+        running.stop().await;
+    });
+}
+
+#[test]
+fn an_account_that_may_not_use_imap_waits_for_a_person_and_its_credential_is_not_blamed() {
+    for words in [
+        "NO [ALERT] Your account is not enabled for IMAP use. (Failure)",
+        "NO [AUTHORIZATIONFAILED] No right to this mailbox",
+    ] {
+        local(async {
+            let (gateway, fake) = (Gateway::new(), Fake::start(ALL));
+            fake.state().refuse = vec![("AUTHENTICATE", words, 9)];
+            let running = gateway.start(gateway.mailbox(&fake, After::Delete));
+            until("it is shown", || {
+                matches!(gateway.condition(), Some(Condition::Blocked { why })
+                    if why.contains(words) && why.contains("The credential is not to blame"))
+            })
+            .await;
+            running.stop().await;
+            assert_eq!(fake.asked(&["AUTHENTICATE"]).len(), 1, "it knocks rarely");
+        });
+    }
+}
