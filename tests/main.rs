@@ -10,6 +10,7 @@ mod harness;
 
 mod admin_page;
 mod bounces;
+mod deliveries;
 mod faults;
 mod held;
 mod house;

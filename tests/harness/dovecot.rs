@@ -23,7 +23,7 @@ impl Dovecot {
     pub(crate) fn start(rig: &Rig) -> Self {
         assert!(
             Path::new("/usr/sbin/dovecot").exists(),
-            "Dovecot is missing: install dovecot-imapd and dovecot-pop3d (tests/run does)"
+            "Dovecot is missing: install dovecot-imapd, dovecot-lmtpd and dovecot-pop3d (tests/run does)"
         );
         let dir = rig.path().join("d");
         for folder in ["d", "d/base", "d/state", "mail"] {
@@ -55,6 +55,22 @@ impl Dovecot {
     /// The socket at which Postfix asks for sign-ins.
     pub(crate) fn auth_socket(&self) -> PathBuf {
         self.dir.join("base/auth-client")
+    }
+
+    /// The socket at which it takes mail by LMTP, for any user.
+    pub(crate) fn lmtp_socket(&self) -> PathBuf {
+        self.dir.join("base/lmtp")
+    }
+
+    /// What a user's INBOX holds, in no order.
+    pub(crate) fn messages(&self, user: &str) -> Vec<Vec<u8>> {
+        let maildir = self.home(user).join("Maildir");
+        ["cur", "new"]
+            .iter()
+            .filter_map(|sub| std::fs::read_dir(maildir.join(sub)).ok())
+            .flatten()
+            .map(|entry| std::fs::read(entry.unwrap().path()).unwrap())
+            .collect()
     }
 
     fn config(&self) -> PathBuf {
@@ -128,9 +144,8 @@ impl Dovecot {
             .sum()
     }
 
-    fn write_config(&self, rig: &Rig) {
-        let dir = self.dir.display();
-        let top = rig.path().display();
+    /// How tokens are checked: by asking the rig's token endpoint.
+    fn write_introspection(&self, rig: &Rig) {
         let oauth = rig.provider.oauth();
         std::fs::write(
             self.dir.join("oauth2.conf.ext"),
@@ -140,12 +155,18 @@ impl Dovecot {
             ),
         )
         .unwrap();
+    }
+
+    fn write_config(&self, rig: &Rig) {
+        let dir = self.dir.display();
+        let top = rig.path().display();
+        self.write_introspection(rig);
         let (imap, imaps) = (self.imap, self.imaps);
         let config = format!(
             r#"base_dir = {dir}/base
 state_dir = {dir}/state
 log_path = {top}/dovecot.log
-protocols = imap
+protocols = imap lmtp
 listen = 127.0.0.1
 ssl = yes
 ssl_cert = <{top}/server.pem
@@ -166,7 +187,7 @@ passdb {{
 }}
 userdb {{
   driver = static
-  args = uid={MAIL_UID} gid={MAIL_UID} home={top}/mail/%n
+  args = uid={MAIL_UID} gid={MAIL_UID} home={top}/mail/%n allow_all_users=yes
 }}
 first_valid_uid = 1
 mail_location = maildir:~/Maildir
@@ -181,6 +202,11 @@ service anvil {{
 }}
 service auth {{
   unix_listener auth-client {{
+    mode = 0666
+  }}
+}}
+service lmtp {{
+  unix_listener lmtp {{
     mode = 0666
   }}
 }}

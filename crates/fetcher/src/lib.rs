@@ -2,8 +2,8 @@
 //!
 //! One mailbox is one call of [`run`], which is two tasks side by side. The *session* signs in, lists what is new by UID or UIDL,
 //! streams each body into the spool (take in), acknowledges what is delivered, and waits for more. The *deliveries* claim what is due
-//! in the spool, run the mailbox's command with the exact bytes on its standard input, and settle. They share nothing but the spool and
-//! two hints; what must survive is a row there.
+//! in the spool, hand the exact bytes to the ticket system (a command's standard input, LMTP, an HTTP endpoint, a maildir), and
+//! settle. They share nothing but the spool and two hints; what must survive is a row there.
 //!
 //! What must hold:
 //! - A message is on disk as delivered before its mailbox is touched, and only our own UIDs are ever touched.
@@ -18,7 +18,7 @@
 //!
 //! Where to read on: `task` (sessions, one after the other), `imap::session` and `pop3::session` (one of them), `imap::bodies` and
 //! `pop3::bodies` (the fetching), `imap::reading` (what a refusal means), `imap::guard` and `imap::connection` (what stands between
-//! us and the parser), `deliver` (the command).
+//! us and the parser), `deliver` (the deliveries; `deliver::carrier` is where the ways part).
 
 mod backoff;
 mod check;
