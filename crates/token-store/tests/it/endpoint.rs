@@ -40,6 +40,13 @@ pub(crate) struct World {
     /// Refresh tokens that work.
     pub(crate) living: HashSet<String>,
     spent: HashSet<String>,
+    /// Which consent a refresh token descends from: a spent one kills its family, not others'.
+    family: HashMap<String, u64>,
+    /// By client: the refresh token that its last whole answer brought.
+    pub(crate) delivered: HashMap<String, String>,
+    /// Refresh tokens whose successor was delivered, and those of them that were presented all the same.
+    superseded: HashSet<String>,
+    pub(crate) presented_again: Vec<String>,
     codes: HashMap<String, String>,
     counter: u64,
     /// Every form that was posted.
@@ -55,7 +62,24 @@ impl World {
     pub(crate) fn plant(&mut self) -> String {
         let token = self.next("refresh");
         self.living.insert(token.clone());
+        self.family.insert(token.clone(), self.counter);
         token
+    }
+
+    /// The client died before it could keep what it was told, or nobody knows: what was delivered to it proves nothing.
+    pub(crate) fn forget_deliveries(&mut self, client: &str) {
+        self.delivered.remove(client);
+        self.superseded.clear();
+    }
+
+    /// An answer went out whole.
+    fn note_delivered(&mut self, form: &Form, answer: &str) {
+        let answer: serde_json::Value = serde_json::from_str(answer).unwrap_or_default();
+        let client = form.get("client_id").cloned().unwrap_or_default();
+        if let Some(refresh) = answer["refresh_token"].as_str() {
+            self.delivered.insert(client, refresh.to_owned());
+            self.superseded.extend(form.get("refresh_token").cloned());
+        }
     }
 
     /// Makes an authorisation code for a PKCE challenge.
@@ -76,9 +100,13 @@ impl World {
             "client_credentials" => (200, self.grant(None)),
             "refresh_token" => {
                 let presented = field("refresh_token").to_owned();
+                if self.superseded.contains(&presented) {
+                    self.presented_again.push(presented.clone());
+                }
                 if !self.living.contains(&presented) {
                     if self.punish_reuse && self.spent.contains(&presented) {
-                        self.living.clear();
+                        let family = self.family[&presented];
+                        self.living.retain(|token| self.family[token] != family);
                     }
                     return (
                         400,
@@ -90,8 +118,10 @@ impl World {
                     return (200, self.grant(None));
                 }
                 self.living.remove(&presented);
-                self.spent.insert(presented);
+                self.spent.insert(presented.clone());
+                let family = self.family[&presented];
                 let rotated = self.plant();
+                self.family.insert(rotated.clone(), family);
                 (200, self.grant(Some(&rotated)))
             }
             "authorization_code" => {
@@ -201,7 +231,7 @@ impl Endpoint {
 async fn serve(mut stream: impl Stream, world: Arc<Mutex<World>>) -> std::io::Result<()> {
     let (head, body) = read_request(&mut stream).await?;
     let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-    let (answer, delay, lost) = {
+    let (answer, delay, lost, form) = {
         let mut world = world.lock().unwrap();
         if head.starts_with("GET") {
             world.fetched.push(path);
@@ -209,6 +239,7 @@ async fn serve(mut stream: impl Stream, world: Arc<Mutex<World>>) -> std::io::Re
                 (200, String::new(), world.discovery.clone()),
                 Duration::ZERO,
                 false,
+                Form::new(),
             )
         } else {
             let form: Form = oauth2::url::form_urlencoded::parse(&body)
@@ -224,7 +255,7 @@ async fn serve(mut stream: impl Stream, world: Arc<Mutex<World>>) -> std::io::Re
             };
             let lost = world.lose > 0;
             world.lose = world.lose.saturating_sub(1);
-            (answer, world.delay, lost)
+            (answer, world.delay, lost, form)
         }
     };
     tokio::time::sleep(delay).await;
@@ -238,6 +269,8 @@ async fn serve(mut stream: impl Stream, world: Arc<Mutex<World>>) -> std::io::Re
     );
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(body.as_bytes()).await?;
+    // Before the end of the stream, which is what the client waits for.
+    world.lock().unwrap().note_delivered(&form, &body);
     stream.shutdown().await
 }
 
