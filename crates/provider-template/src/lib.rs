@@ -7,7 +7,8 @@
 //!
 //! The flow:
 //! - [`Library::load`] gathers the built-in templates and those of a folder.
-//! - [`Entry::order`] makes a token config from a template: variables substituted, endpoints overridden, every mistake by its field.
+//! - [`Entry::order`] makes a token config from a template: variables substituted, endpoints overridden, every mistake by its field;
+//!   [`Entry::edited`] changes one.
 //! - [`read`] and [`write()`] are import and export. [`Entry::mistakes`] says what would keep an imported entry from working, and
 //!   [`Entry::remarks`] what works, but could be better.
 //!
@@ -44,6 +45,6 @@ pub use flow::Flow;
 pub use format::{Problem, read, write};
 pub use key_file::KeyFile;
 pub use library::{Library, Override};
-pub use order::{Endpoints, Order};
+pub use order::{Edit, Endpoints, Order};
 pub use secret::Secret;
 pub use url::url_is_safe;

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::check::template_mistakes;
 use crate::entry::Entry;
+use crate::flow::Flow;
 use crate::format::{Problem, read_first};
+use crate::placeholder::capture;
 
 /// The built-in templates, in the order of lists.
 const BUILT_IN: [&str; 18] = [
@@ -68,6 +70,22 @@ impl Library {
     /// The template of that name.
     pub fn get(&self, name: &str) -> Option<&Entry> {
         self.templates.iter().find(|t| t.name == name)
+    }
+
+    /// The template whose token endpoint this is, for a flow, with the values of its variables: rather one without variables, and rather
+    /// one whose own flow it is.
+    pub fn by_token_url(&self, url: &str, flow: Flow) -> Option<(&Entry, Vec<(String, String)>)> {
+        let fits = self.templates.iter().filter_map(|template| {
+            let own = template.config.flow == flow;
+            if !own && !template.possible_flows().contains(&flow) {
+                return None;
+            }
+            let request = template.config.first_request()?;
+            let values = capture(&request.url, url)?;
+            Some((values.len(), !own, template, values))
+        });
+        let best = fits.min_by_key(|(variables, other, ..)| (*variables, *other));
+        best.map(|(_, _, template, values)| (template, values))
     }
 
     /// The YAML files of the folder, by name, so that the result doesn't depend on the disk's order.

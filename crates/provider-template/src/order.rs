@@ -1,13 +1,16 @@
 //! From a template to a token config.
 
 mod choices;
+mod edit;
 mod endpoints;
+
+pub use edit::Edit;
 
 use crate::additions::{Assertion, Variable};
 use crate::check::Mistake;
 use crate::entry::{Entry, Notifications};
 use crate::flow::Flow;
-use crate::placeholder::{canonical, names, substitute};
+use crate::placeholder::{canonical, is_url_word, names, substitute};
 use crate::secret::Secret;
 
 /// How long a name may be; it stands in tables, logs and file names.
@@ -165,7 +168,7 @@ impl Entry {
                 None | Some((_, "")) => {
                     mistakes.push(Mistake::new(field, format!("is missing: {asks}")));
                 }
-                Some((_, value)) if !is_url_word(value) => mistakes.push(Mistake::new(
+                Some((_, value)) if !value.chars().all(is_url_word) => mistakes.push(Mistake::new(
                     field,
                     "may contain only letters, digits and . - _ ~",
                 )),
@@ -256,11 +259,4 @@ fn check_client(template: &Entry, order: &Order, mistakes: &mut Vec<Mistake>) {
 fn words(text: &str) -> Option<String> {
     let words: Vec<&str> = text.split_whitespace().collect();
     (!words.is_empty()).then(|| words.join(" "))
-}
-
-/// Whether a value stays inside its part of a URL (RFC 3986 section 2.3, unreserved characters).
-fn is_url_word(value: &str) -> bool {
-    value
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '~'))
 }

@@ -37,6 +37,35 @@ pub(crate) fn substitute<'v>(text: &str, value: impl Fn(&str) -> Option<&'v str>
     out
 }
 
+/// The values that make `text` of a pattern, by canonical name: each a word of a URL, the same wherever its name stands.
+pub(crate) fn capture(pattern: &str, text: &str) -> Option<Vec<(String, String)>> {
+    let mut values: Vec<(String, String)> = Vec::new();
+    let mut left = text;
+    for piece in pieces(pattern) {
+        match piece {
+            Piece::Text(fixed) => left = left.strip_prefix(fixed)?,
+            Piece::Name(name) => {
+                let end = left.find(|c: char| !is_url_word(c)).unwrap_or(left.len());
+                let (value, after) = left.split_at(end);
+                left = after;
+                let name = canonical(name);
+                match values.iter().find(|(known, _)| known == name) {
+                    Some((_, known)) if known != value => return None,
+                    Some(_) => {}
+                    None if value.is_empty() => return None,
+                    None => values.push((name.to_owned(), value.to_owned())),
+                }
+            }
+        }
+    }
+    left.is_empty().then_some(values)
+}
+
+/// Whether a value with this stays inside its part of a URL (RFC 3986 section 2.3, unreserved characters).
+pub(crate) fn is_url_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '~')
+}
+
 enum Piece<'a> {
     Text(&'a str),
     Name(&'a str),
@@ -78,6 +107,27 @@ mod tests {
     fn only_words_in_braces_are_placeholders() {
         let found: Vec<&str> = names("{A}/{ b}{TenentID}{\"json\":1}{}{1}{c_2}{open").collect();
         assert_eq!(found, ["A", "TenentID", "c_2"]);
+    }
+
+    #[test]
+    fn the_values_in_a_text_are_found_by_its_pattern() {
+        let found = |pattern, text| {
+            capture(pattern, text).map(|values| {
+                let shown = values.iter().map(|(name, value)| format!("{name}={value}"));
+                shown.collect::<Vec<_>>().join(" ")
+            })
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(found("a/b", "a/b"), some(""));
+        assert_eq!(
+            found("a/{TenentID}/b", "a/contoso.com/b"),
+            some("TenantID=contoso.com")
+        );
+        assert_eq!(found("{A}/{A}/{B}", "x/x/y"), some("A=x B=y"));
+        assert_eq!(found("{A}/{A}", "x/y"), None);
+        assert_eq!(found("a/{A}/b", "a//b"), None);
+        assert_eq!(found("a/{A}", "a/x/y"), None);
+        assert_eq!(found("a/{A}", "b/x"), None);
     }
 
     #[test]

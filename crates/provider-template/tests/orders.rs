@@ -3,7 +3,7 @@
 mod support;
 
 use provider_template::{
-    Assertion, Endpoints, Entry, Flow, Library, Mistake, Order, Secret, read, write,
+    Assertion, Edit, Endpoints, Entry, Flow, Library, Mistake, Order, Secret, read, write,
 };
 
 use support::{KEY_FILE, order};
@@ -187,4 +187,84 @@ fn a_client_without_a_person_needs_its_secret_and_takes_no_authorisation_url() {
     let mistakes = app.order(bare).unwrap_err();
     let fields: Vec<&str> = mistakes.iter().map(|m| m.field.as_str()).collect();
     assert_eq!(fields, ["client_secret", "endpoints.authorize"]);
+}
+
+#[test]
+fn an_edit_changes_what_it_names_and_nothing_else() {
+    let library = Library::load(None);
+    let template = library.get("microsoft-tenant").unwrap();
+    let made = template.order(order(template)).unwrap();
+    assert_eq!(made.edited(Edit::default()).unwrap(), made);
+
+    let edit = Edit {
+        client_id: Some(" other ".to_owned()),
+        client_secret: Some(Secret::new("newer")),
+        scope: Some("a  b".to_owned()),
+        endpoints: Endpoints {
+            revoke: Some("https://id.example.com/revoke".to_owned()),
+            ..Endpoints::default()
+        },
+        valid: Some(false),
+        ..Edit::default()
+    };
+    let mut expected = made.clone();
+    expected.valid = false;
+    expected.config.client_id = "other".to_owned();
+    expected.config.client_secret = Secret::new("newer");
+    expected.config.scope = "a b".to_owned();
+    expected.config.postern.endpoints.revoke = Some("https://id.example.com/revoke".to_owned());
+    assert_eq!(made.edited(edit).unwrap(), expected);
+}
+
+#[test]
+fn a_secret_and_a_certificate_take_each_others_place() {
+    let library = Library::load(None);
+    let template = library.get("microsoft-app").unwrap();
+    let made = template.order(order(template)).unwrap();
+    let assertion = Assertion {
+        certificate: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned(),
+        ..Assertion::default()
+    };
+    let edit = Edit {
+        certificate: Some((assertion, Secret::new(KEY))),
+        ..Edit::default()
+    };
+    let certified = made.edited(edit).unwrap();
+    assert!(certified.config.client_secret.is_empty());
+    let edit = Edit {
+        client_secret: Some(Secret::new("secret")),
+        ..Edit::default()
+    };
+    assert_eq!(certified.edited(edit).unwrap(), made);
+}
+
+#[test]
+fn an_edit_that_would_break_a_token_config_is_refused_by_field() {
+    let library = Library::load(None);
+    let template = library.get("microsoft-app").unwrap();
+    let made = template.order(order(template)).unwrap();
+    let edit = Edit {
+        client_id: Some(" ".to_owned()),
+        client_secret: Some(Secret::default()),
+        service_account: Some(Secret::new("planted")),
+        scope: Some(String::new()),
+        endpoints: Endpoints {
+            token: Some("http://id.example.com/token".to_owned()),
+            ..Endpoints::default()
+        },
+        ..Edit::default()
+    };
+    let mistakes = made.edited(edit).unwrap_err();
+    let fields: Vec<&str> = mistakes.iter().map(|m| m.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        [
+            "service_account",
+            "client_id",
+            "scope",
+            "client_secret",
+            "endpoints.token"
+        ]
+    );
+    assert!(!format!("{mistakes:?}").contains("planted"));
 }

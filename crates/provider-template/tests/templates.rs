@@ -248,3 +248,63 @@ fn a_missing_folder_is_an_empty_one() {
     assert_eq!(library.problems, []);
     assert_eq!(library.templates.len(), NAMES.len());
 }
+
+#[test]
+fn a_token_endpoint_finds_its_template_and_the_values_of_its_variables() {
+    let library = Library::load(None);
+    let found = |url: &str, flow| {
+        library.by_token_url(url, flow).map(|(template, values)| {
+            let values: Vec<&str> = values.iter().map(|(_, value)| value.as_str()).collect();
+            format!("{} {}", template.name, values.join(" "))
+        })
+    };
+    let microsoft =
+        |tenant: &str| format!("https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token");
+    let code = Flow::AuthorizationCode;
+    for (url, flow, name) in [
+        (microsoft("common"), code, "microsoft-common "),
+        (
+            microsoft("consumers"),
+            Flow::DeviceCode,
+            "microsoft-consumers ",
+        ),
+        (
+            microsoft("contoso.com"),
+            code,
+            "microsoft-tenant contoso.com",
+        ),
+        (
+            microsoft("contoso.com"),
+            Flow::ClientCredentials,
+            "microsoft-app contoso.com",
+        ),
+        (
+            microsoft("contoso.com"),
+            Flow::Password,
+            "microsoft-tenant contoso.com",
+        ),
+        (
+            "https://oauth2.googleapis.com/token".to_owned(),
+            code,
+            "google ",
+        ),
+        (
+            "https://oauth2.googleapis.com/token".to_owned(),
+            Flow::ServiceAccount,
+            "google-service-account ",
+        ),
+        (
+            "https://api.login.yahoo.com/oauth2/get_token".to_owned(),
+            code,
+            "yahoo ",
+        ),
+    ] {
+        assert_eq!(found(&url, flow).as_deref(), Some(name), "{url}");
+    }
+    assert_eq!(found("https://id.example.com/token", code), None);
+    assert_eq!(
+        found("", code).as_deref(),
+        Some("generic "),
+        "discovered, or still to be given"
+    );
+}

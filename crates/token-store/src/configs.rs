@@ -1,10 +1,9 @@
-//! Token configs: made from a template, imported, exported, deleted; and what a change means for their token.
+//! Token configs: made from a template, changed, deleted; and what a change means for their token.
 
 use crate::state::Token;
 use crate::store::Rows;
-use crate::{AddError, Imported, Store, StoreError, TokenConfig, TokenId, now, seal};
-use provider_template::{Entry, Flow, Library, Mistake, Order};
-use std::collections::BTreeSet;
+use crate::{AddError, Edited, Imported, Store, StoreError, TokenConfig, TokenId, now, seal};
+use provider_template::{Edit, Entry, Flow, Library, Mistake, Order};
 
 impl Store {
     /// All token configs, by name.
@@ -68,6 +67,38 @@ impl Store {
         Ok(added.await?)
     }
 
+    /// Changes a token config; mistakes by field. Says whether its refresh token goes on: it does while client and token endpoints
+    /// are the same, and is kept aside otherwise.
+    ///
+    /// # Errors
+    /// Mistakes of the edit, an unknown name, or one that a file declares.
+    pub async fn edit_token_config(&self, name: &str, edit: Edit) -> Result<Edited, AddError> {
+        let name = name.to_owned();
+        let done = self.write(move |rows| {
+            let old = rows.known_config(&name)?;
+            if let Some(file) = old.declared_in {
+                return Err(StoreError::DeclaredIn { name, file });
+            }
+            let config = match old.entry.edited(edit) {
+                Ok(entry) => TokenConfig {
+                    entry,
+                    ..old.clone()
+                },
+                Err(mistakes) => return Ok(Err(mistakes)),
+            };
+            let same_grant = fingerprint(&old.entry) == fingerprint(&config.entry);
+            let had_token = rows.token_if_any(&TokenId::of(&name))?;
+            let had_token = had_token.is_some_and(|token| token.refresh.is_some());
+            let changed = store_config(rows, Some(old), &config, now())?;
+            Ok(Ok(match changed {
+                Imported::Unchanged => Edited::Unchanged,
+                _ if same_grant || !had_token => Edited::Changed,
+                _ => Edited::TokenAside,
+            }))
+        });
+        done.await?.map_err(AddError::Mistakes)
+    }
+
     /// Deletes a token config with its token, for good.
     ///
     /// # Errors
@@ -88,122 +119,6 @@ impl Store {
         })
         .await
     }
-
-    /// Takes entries in, all or nothing; says per entry what was done. Without `overwrite`, entries whose name exists
-    /// are left alone. An overwritten one keeps its token if client and endpoints are the same.
-    ///
-    /// # Errors
-    /// A name twice in the document, an empty name, a change to what a file declares, or another template than the
-    /// one the token config was made from.
-    pub async fn import(
-        &self,
-        entries: Vec<Entry>,
-        overwrite: bool,
-    ) -> Result<Vec<(String, Imported)>, StoreError> {
-        self.write(move |rows| {
-            let mut names = BTreeSet::new();
-            let mut done = Vec::with_capacity(entries.len());
-            for entry in entries {
-                if !names.insert(entry.name.clone()) {
-                    return Err(StoreError::Invalid {
-                        name: entry.name,
-                        why: "it is in the document twice".into(),
-                    });
-                }
-                refuse_unsafe(&entry)?;
-                done.push((entry.name.clone(), import_one(rows, entry, overwrite)?));
-            }
-            Ok(done)
-        })
-        .await
-    }
-
-    /// Entries by name order, secrets included; `None`: all.
-    ///
-    /// # Errors
-    /// When a name doesn't exist.
-    pub fn export(&self, names: Option<&[String]>) -> Result<Vec<Entry>, StoreError> {
-        self.read(|rows| {
-            let Some(names) = names else {
-                return Ok(rows
-                    .token_configs()?
-                    .into_iter()
-                    .map(|config| config.entry)
-                    .collect());
-            };
-            let sorted: BTreeSet<&String> = names.iter().collect();
-            sorted
-                .into_iter()
-                .map(|name| rows.known_config(name).map(|config| config.entry))
-                .collect()
-        })
-    }
-}
-
-/// An address that would carry secrets in clear is refused before it is stored, not when it is first used.
-fn refuse_unsafe(entry: &Entry) -> Result<(), StoreError> {
-    let urls = entry.config.requests.iter();
-    let open = urls.filter(|(_, request)| {
-        !request.url.is_empty() && !provider_template::url_is_safe(&request.url)
-    });
-    match open.map(|(name, _)| name).next() {
-        None => Ok(()),
-        Some(request) => Err(StoreError::Invalid {
-            name: format!("token config {}", entry.name),
-            why: format!(
-                "Requests.{request}.Request.URL must begin with https:// (http:// only on this machine)"
-            ),
-        }),
-    }
-}
-
-fn import_one(rows: &Rows<'_>, mut entry: Entry, overwrite: bool) -> Result<Imported, StoreError> {
-    let present = rows.token_config(&entry.name)?;
-    let Some(old) = &present else {
-        let config = TokenConfig {
-            template: entry.config.template_name.clone(),
-            entry,
-            declared_in: None,
-        };
-        return store_config(rows, None, &config, now());
-    };
-    if !overwrite {
-        return Ok(Imported::LeftAlone);
-    }
-    // Exports for others carry no secret; bringing one back must not erase ours.
-    if entry.config.client_secret.is_empty() && entry.config.client_id == old.entry.config.client_id
-    {
-        entry.config.client_secret = old.entry.config.client_secret.clone();
-    }
-    let template = entry
-        .config
-        .template_name
-        .clone()
-        .or_else(|| old.template.clone());
-    if let (Some(before), Some(after)) = (&old.template, &template)
-        && before != after
-    {
-        let why = format!(
-            "it was made from the template {before}, which can't be changed to {after}; \
-             import it under another name, or delete it first"
-        );
-        return Err(StoreError::Invalid {
-            name: entry.name,
-            why,
-        });
-    }
-    let config = TokenConfig {
-        entry,
-        template,
-        declared_in: old.declared_in.clone(),
-    };
-    if let Some(file) = old.declared_in.clone().filter(|_| config != *old) {
-        return Err(StoreError::DeclaredIn {
-            name: config.entry.name,
-            file,
-        });
-    }
-    store_config(rows, present, &config, now())
 }
 
 /// Writes a config over the present one (if any) and moves its token along.

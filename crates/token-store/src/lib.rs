@@ -42,6 +42,7 @@ mod status;
 mod store;
 mod token_id;
 mod tokens;
+pub mod transfer;
 
 pub use consent::{
     CallbackAnswer, ConsentError, Consented, DeviceSignIn, DeviceState, OtherPerson, SignIn,
@@ -80,7 +81,18 @@ pub enum Imported {
     LeftAlone,
 }
 
-/// Why a token config was not made.
+/// What an edit of a token config did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edited {
+    /// It was the same already.
+    Unchanged,
+    /// It is changed, and its token goes on.
+    Changed,
+    /// It is changed, and names another client or endpoint: the refresh token of the former is kept aside.
+    TokenAside,
+}
+
+/// Why a token config was not made or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AddError {
     /// What is wrong, by field.

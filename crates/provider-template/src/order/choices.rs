@@ -96,7 +96,7 @@ fn email(config: &Config) -> String {
 }
 
 /// What is wrong with keys and certificates.
-fn by_assertion(config: &Config) -> Vec<Mistake> {
+pub(super) fn by_assertion(config: &Config) -> Vec<Mistake> {
     let mut found = Vec::new();
     let mut look = |field, pem: &str, empty, judge: fn(&str) -> Option<&'static str>| {
         let why = if pem.trim().is_empty() {
@@ -151,7 +151,7 @@ fn by_assertion(config: &Config) -> Vec<Mistake> {
 }
 
 /// What is wrong with secrets and passwords.
-fn by_secret(config: &Config) -> Vec<Mistake> {
+pub(super) fn by_secret(config: &Config) -> Vec<Mistake> {
     let mut found = Vec::new();
     let proved = config.postern.assertion.is_some() || !config.client_secret.is_empty();
     if config.flow == Flow::ClientCredentials && !proved {

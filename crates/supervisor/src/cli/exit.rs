@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use spool::SpoolError;
+use token_store::transfer::sealed::SealedError;
 use token_store::{AddError, ConsentError, StoreError, TokenError};
 
 use crate::config::Mistakes;
@@ -60,6 +61,12 @@ impl Failure {
     /// Everything is said already; only the code remains.
     pub(crate) fn silent(code: Code) -> Self {
         Self::new(code, "")
+    }
+
+    /// What a person reads.
+    #[cfg(test)]
+    pub(crate) fn words(&self) -> &str {
+        &self.words
     }
 
     /// Says it on standard error and gives the code.
@@ -172,6 +179,16 @@ impl From<ClientError> for Failure {
     }
 }
 
+impl From<SealedError> for Failure {
+    fn from(error: SealedError) -> Self {
+        let code = match &error {
+            SealedError::Derivation(_) => Code::Software,
+            _ => Code::Data,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
 impl From<TokenError> for Failure {
     fn from(error: TokenError) -> Self {
         control::Failure::from(error).into()
@@ -184,11 +201,22 @@ impl From<ConsentError> for Failure {
     }
 }
 
+/// A sentence that names another field of an order, with the argument's name instead.
+fn in_arguments(why: &str) -> String {
+    why.replace("endpoints.", "--")
+}
+
 /// What `postern token add` calls a field of an order.
 fn argument(field: &str) -> String {
     match (field, field.split_once('.')) {
         ("client_id", _) => "--client-id".to_owned(),
         ("client_secret", _) => "the client secret".to_owned(),
+        ("client_certificate", _) => "--client-certificate".to_owned(),
+        ("client_key", _) => "--client-key".to_owned(),
+        ("service_account", _) => "--service-account".to_owned(),
+        ("user", _) => "--user".to_owned(),
+        ("password", _) => "the password".to_owned(),
+        ("flow", _) => "--flow".to_owned(),
         ("scope", _) => "--scope".to_owned(),
         (_, Some(("endpoints", endpoint))) => format!("--{endpoint}"),
         (_, Some(("variables", variable))) => format!("--variable {variable}=VALUE"),
@@ -202,7 +230,13 @@ impl From<AddError> for Failure {
             AddError::Mistakes(mistakes) => {
                 let lines: Vec<String> = mistakes
                     .iter()
-                    .map(|mistake| format!("{}: {}", argument(&mistake.field), mistake.why))
+                    .map(|mistake| {
+                        format!(
+                            "{}: {}",
+                            argument(&mistake.field),
+                            in_arguments(&mistake.why)
+                        )
+                    })
                     .collect();
                 Self::new(Code::Data, lines.join("\n"))
             }
@@ -249,5 +283,9 @@ mod tests {
         );
         assert_eq!(told("client_id"), "--client-id: is missing");
         assert_eq!(told("name"), "name: is missing");
+        assert_eq!(
+            in_arguments("give the issuer (endpoints.discovery)"),
+            "give the issuer (--discovery)"
+        );
     }
 }

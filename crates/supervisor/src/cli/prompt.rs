@@ -31,6 +31,47 @@ pub(crate) fn secret(question: &str) -> Result<Secret, Failure> {
     Ok(Secret::new(text))
 }
 
+/// Asks for several secrets; without a terminal each is one line of standard input, and an empty line is an empty one.
+pub(crate) fn secrets(questions: &[&str]) -> Result<Vec<Secret>, Failure> {
+    match questions {
+        [] => return Ok(Vec::new()),
+        [question] => return Ok(vec![secret(question)?]),
+        _ => {}
+    }
+    if std::io::stdin().is_terminal() {
+        return questions.iter().map(|question| secret(question)).collect();
+    }
+    let mut text = String::new();
+    std::io::stdin().take(LONGEST).read_to_string(&mut text)?;
+    let lines: Vec<&str> = text.lines().collect();
+    if lines.len() != questions.len() {
+        return Err(Failure::new(
+            Code::Data,
+            format!(
+                "standard input must hold {} lines: {}",
+                questions.len(),
+                questions.join(", ")
+            ),
+        ));
+    }
+    Ok(lines.into_iter().map(Secret::new).collect())
+}
+
+/// Asks on the terminal also where standard input is taken by something else.
+pub(crate) fn secret_beside_input(question: &str) -> Result<Secret, Failure> {
+    rpassword::prompt_password(format!("{question}: "))
+        .map(Secret::new)
+        .map_err(|error| {
+            Failure::new(
+                Code::Usage,
+                format!(
+                    "standard input holds the document, so the {question} is asked for on a terminal, and there is none ({error}); \
+                     give the document as a file"
+                ),
+            )
+        })
+}
+
 /// As [`secret`], and on a terminal asked for twice.
 pub(crate) fn new_password(question: &str) -> Result<Secret, Failure> {
     let first = secret(question)?;

@@ -1,9 +1,10 @@
 //! Import, export, declare and delete: what happens to rows, and to the tokens behind them.
 
 use crate::support::{Rig, mailbox, relay};
+use provider_template::Edit;
 use token_store::accounts::{Auth, Declared, Http, Way};
 use token_store::state::State;
-use token_store::{Imported, Secret, StoreError};
+use token_store::{AddError, Edited, Imported, Secret, StoreError};
 
 fn token(name: &str) -> Auth {
     Auth::Token(name.into())
@@ -359,4 +360,55 @@ async fn statuses_speak_in_words() {
     );
     rig.import(rig.app_entry("app")).await;
     assert_eq!(rig.status("app").refresh_token, "not needed");
+}
+
+#[tokio::test]
+async fn an_edit_keeps_the_token_while_client_and_endpoints_are_the_same() {
+    let rig = Rig::seeded().await;
+    let edit = |edit| rig.store().edit_token_config("t", edit);
+    assert_eq!(edit(Edit::default()).await.unwrap(), Edited::Unchanged);
+    let secret = Edit {
+        client_secret: Some(Secret::new("newer-secret")),
+        ..Edit::default()
+    };
+    assert_eq!(edit(secret).await.unwrap(), Edited::Changed);
+    rig.tokens.access("t").await.unwrap();
+    assert_eq!(
+        rig.endpoint.world().requests[0]["client_secret"],
+        "newer-secret"
+    );
+    let client = Edit {
+        client_id: Some("another".into()),
+        ..Edit::default()
+    };
+    assert_eq!(edit(client).await.unwrap(), Edited::TokenAside);
+    assert_eq!(rig.status("t").state, State::NeedsConsent);
+    let back = Edit {
+        client_id: Some("client".into()),
+        ..Edit::default()
+    };
+    assert_eq!(edit(back).await.unwrap(), Edited::Changed);
+    assert_eq!(rig.status("t").state, State::Ready);
+}
+
+#[tokio::test]
+async fn an_edit_is_refused_for_what_a_file_declares_and_for_mistakes() {
+    let rig = Rig::new().await;
+    rig.store().declare("a.yaml", declared(&rig)).await.unwrap();
+    let scope = |scope: &str| Edit {
+        scope: Some(scope.into()),
+        ..Edit::default()
+    };
+    let refused = rig
+        .store()
+        .edit_token_config("declared", scope("more"))
+        .await;
+    assert!(refused.unwrap_err().to_string().contains("a.yaml"));
+    let refused = rig.store().edit_token_config("t", scope(" ")).await;
+    assert!(matches!(refused, Err(AddError::Mistakes(_))), "{refused:?}");
+    let refused = rig
+        .store()
+        .edit_token_config("nowhere", scope("more"))
+        .await;
+    assert!(refused.is_err());
 }

@@ -13,3 +13,4 @@ mod grants;
 mod model;
 mod refreshes;
 mod support;
+mod transfer;

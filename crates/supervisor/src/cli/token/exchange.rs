@@ -1,36 +1,74 @@
-//! Token configs to and from documents in the exchange format.
+//! Token configs to documents in the exchange format, in clear or sealed with a passphrase.
 
-use std::io::{Read, Write};
+use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use token_store::Imported;
+use clap::Args;
+use token_store::transfer::{Parcel, sealed};
 
 use super::named;
 use crate::cli::exit::{Code, Failure};
 use crate::cli::office::Office;
-use crate::cli::table;
+use crate::cli::{prompt, table};
 
-/// More is not an exchange document.
-const LONGEST_DOCUMENT: u64 = 16 << 20;
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// Token configs' names.
+    names: Vec<String>,
+    /// Leave client secrets empty, and keys and passwords out.
+    #[arg(long, conflicts_with = "with_tokens")]
+    without_secrets: bool,
+    /// Seal the document with a passphrase, which is asked for, or read from standard input.
+    #[arg(long)]
+    passphrase: bool,
+    /// Refresh tokens too, for another installation of Postern; only sealed.
+    #[arg(long, requires = "passphrase")]
+    with_tokens: bool,
+    /// Show secrets on a terminal, too.
+    #[arg(long)]
+    in_clear: bool,
+    /// Write to this file, readable for you alone, instead of standard output; in a folder, to a file named after the time.
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
 
-pub(super) fn export(
-    office: &Office,
-    names: &[String],
-    secrets: bool,
-    output: Option<&Path>,
-) -> Result<(), Failure> {
+pub(crate) fn export(office: &Office, order: &Export) -> Result<(), Failure> {
     let store = office.store()?;
-    for name in names {
+    for name in &order.names {
         named(&store, name)?;
     }
-    let entries = store.export((!names.is_empty()).then_some(names))?;
-    let text = provider_template::write(&entries, secrets);
-    let Some(path) = output else {
+    let names = (!order.names.is_empty()).then_some(order.names.as_slice());
+    let mut parcel = Parcel {
+        entries: store.export(names)?,
+        tokens: Vec::new(),
+    };
+    if order.with_tokens {
+        parcel.tokens = store.export_tokens(names)?;
+    }
+    let text = if order.passphrase {
+        let passphrase = prompt::new_password("passphrase")?;
+        if order.without_secrets {
+            parcel.entries.iter_mut().for_each(forget_secrets);
+        }
+        sealed::seal(&parcel, &passphrase)?
+    } else {
+        provider_template::write(&parcel.entries, !order.without_secrets)
+    };
+    let Some(path) = &order.output else {
+        let shows = !order.without_secrets && !order.passphrase && !order.in_clear;
+        if shows && std::io::stdout().is_terminal() {
+            return Err(Failure::new(
+                Code::Usage,
+                "this would show secrets on the terminal; --output FILE writes them to a file, --without-secrets leaves them out, \
+                 --in-clear shows them",
+            ));
+        }
         std::io::stdout().lock().write_all(text.as_bytes())?;
         return Ok(());
     };
-    write_private(path, text.as_bytes()).map_err(|error| {
+    let path = within(path, jiff::Timestamp::now());
+    write_private(&path, text.as_bytes()).map_err(|error| {
         Failure::new(
             Code::CannotCreate,
             format!("{} cannot be written: {error}", path.display()),
@@ -38,10 +76,35 @@ pub(super) fn export(
     })?;
     eprintln!(
         "postern: {} written to {}",
-        table::count(entries.len(), "token config"),
+        table::count(parcel.entries.len(), "token config"),
         path.display()
     );
+    if !parcel.tokens.is_empty() {
+        eprintln!(
+            "postern: with {}; once another installation uses them, let this one rest: a provider that sees a refresh token twice may end \
+             the whole grant",
+            table::count(parcel.tokens.len(), "refresh token")
+        );
+    }
     Ok(())
+}
+
+fn forget_secrets(entry: &mut provider_template::Entry) {
+    entry.config.client_secret = token_store::Secret::default();
+    entry.config.private_key = token_store::Secret::default();
+    entry.config.password = token_store::Secret::default();
+}
+
+/// In a folder, the name that exports have elsewhere, too.
+fn within(path: &Path, now: jiff::Timestamp) -> PathBuf {
+    if path.is_dir() {
+        path.join(
+            now.strftime("PosternTokenConfigs_%Y%m%d_%H%M%S.yml")
+                .to_string(),
+        )
+    } else {
+        path.to_owned()
+    }
 }
 
 /// Whole or not at all, and never readable for others, also where the file existed with other rights.
@@ -64,45 +127,21 @@ fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     })
 }
 
-pub(super) async fn import(file: &Path, document: &Path, overwrite: bool) -> Result<(), Failure> {
-    let unreadable = |error: std::io::Error| {
-        Failure::new(
-            Code::Data,
-            format!("{} cannot be read: {error}", document.display()),
-        )
-    };
-    let mut text = String::new();
-    let read = if document == Path::new("-") {
-        std::io::stdin()
-            .take(LONGEST_DOCUMENT)
-            .read_to_string(&mut text)
-    } else {
-        std::fs::File::open(document)
-            .and_then(|file| file.take(LONGEST_DOCUMENT).read_to_string(&mut text))
-    };
-    read.map_err(unreadable)?;
-    let entries = provider_template::read(&text).map_err(|problem| {
-        let words = format!(
-            "{}:{}:{}: {}",
-            document.display(),
-            problem.line,
-            problem.column,
-            problem.why
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_into_a_folder_is_named_after_the_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let now: jiff::Timestamp = "2026-11-24T10:05:09Z".parse().unwrap();
+        assert_eq!(
+            within(folder.path(), now),
+            folder
+                .path()
+                .join("PosternTokenConfigs_20261124_100509.yml")
         );
-        Failure::new(Code::Data, words)
-    })?;
-    let office = Office::open(file).await?;
-    for (name, done) in office.store()?.import(entries, overwrite).await? {
-        let words = match done {
-            Imported::Added => "added",
-            Imported::Changed => "changed",
-            Imported::Unchanged => "is the same already",
-            Imported::LeftAlone => "exists already and was left alone; --overwrite changes it",
-        };
-        table::line(&format!("{name}: {words}"))?;
-        if matches!(done, Imported::Added | Imported::Changed) {
-            office.tell_changed(&name).await?;
-        }
+        let file = folder.path().join("x.yml");
+        assert_eq!(within(&file, now), file);
     }
-    Ok(())
 }

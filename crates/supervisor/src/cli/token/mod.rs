@@ -1,19 +1,20 @@
 //! `postern token`: token configs, their tokens, and the exchange with other programs' documents.
 
+mod define;
 mod exchange;
+mod foreign;
 mod grants;
+mod import;
 mod show;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::{Args, Subcommand};
-use provider_template::{Endpoints, Order};
+use clap::Subcommand;
 use token_store::{Store, TokenConfig, TokenId};
 
 use super::exit::{Code, Failure};
 use super::office::Office;
-use super::{prompt, request, table};
-use exchange::{export, import};
+use super::{request, table};
 use grants::{access, refresh, seed};
 use show::{list, show, templates};
 
@@ -37,7 +38,7 @@ pub(crate) enum TokenCommand {
     #[command(
         after_help = "Example:\n  postern token add support --template microsoft-tenant --variable TenantID=contoso.onmicrosoft.com --client-id 00000000-0000-0000-0000-000000000000"
     )]
-    Add(Add),
+    Add(Box<define::Add>),
     /// Sign in at the provider in a browser, and keep the tokens it grants.
     #[command(
         after_help = "The provider must know the redirect URI: http://127.0.0.1/oauth2/callback (most ignore the port on this machine; give --port \
@@ -65,25 +66,24 @@ pub(crate) enum TokenCommand {
         #[arg(long, value_name = "ADDRESS", default_value = "")]
         user: String,
     },
+    /// Change a token config that no file declares. Its name and its template stay.
+    Edit(Box<define::EditArgs>),
     /// Write token configs in the exchange format, client secrets included; all of them when none is named.
-    Export {
-        /// Token configs' names.
-        names: Vec<String>,
-        /// Leave client secrets empty.
-        #[arg(long)]
-        without_secrets: bool,
-        /// Write to this file, readable for you alone, instead of standard output.
-        #[arg(long, short, value_name = "FILE")]
-        output: Option<PathBuf>,
-    },
-    /// Read token configs in the exchange format from a file, or from standard input with `-`.
-    Import {
-        /// The document; `-` is standard input.
-        file: PathBuf,
-        /// Change entries of the same name too; otherwise they are left alone.
-        #[arg(long)]
-        overwrite: bool,
-    },
+    #[command(
+        after_help = "Examples:\n  postern token export --output /root/\n  postern token export support --without-secrets\n  \
+                      postern token export --passphrase --with-tokens --output move.yml    for another installation of Postern"
+    )]
+    Export(exchange::Export),
+    /// Read token configs in the exchange format, or another program's tokens, from a file or from standard input with `-`.
+    #[command(
+        after_help = "Examples:\n  postern token import PosternTokenConfigs_20261124_100000.yml\n  \
+                      postern token import move.yml                                        asks for its passphrase\n  \
+                      postern token import --from email-oauth2-proxy emailproxy.config --dry-run\n  \
+                      postern token import --from mutt-oauth2 TOKENFILE --as support --client-id ID    asks gpg to decrypt it\n  \
+                      postern token import --from sasl-xoauth2 /etc/tokens/support@example.com --as support\n  \
+                      postern token import --from getmail support.json --as support"
+    )]
+    Import(Box<import::Import>),
     /// List the provider templates.
     Templates {
         /// Print JSON.
@@ -97,51 +97,12 @@ pub(crate) enum TokenCommand {
     },
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct Add {
-    /// The new token config's name.
-    name: String,
-    /// The provider template; `postern token templates` lists them.
-    #[arg(long, short)]
-    template: String,
-    /// The client ID that the provider gave this registration.
-    #[arg(long)]
-    client_id: String,
-    /// The registration has no client secret (a public client); don't ask for one.
-    #[arg(long)]
-    public_client: bool,
-    /// A variable of the template; may be repeated.
-    #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = variable)]
-    variables: Vec<(String, String)>,
-    /// Scopes instead of the template's, separated by spaces.
-    #[arg(long)]
-    scope: Option<String>,
-    /// The authorisation endpoint instead of the template's.
-    #[arg(long, value_name = "URL")]
-    authorize: Option<String>,
-    /// The token endpoint instead of the template's.
-    #[arg(long, value_name = "URL")]
-    token: Option<String>,
-    /// The OpenID Connect issuer to discover endpoints from.
-    #[arg(long, value_name = "URL")]
-    discovery: Option<String>,
-}
-
-fn variable(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
-            Ok((name.to_owned(), value.to_owned()))
-        }
-        _ => Err("expected NAME=VALUE".to_owned()),
-    }
-}
-
 /// Does what was asked for.
 pub(crate) async fn carry_out(file: &Path, command: TokenCommand) -> Result<(), Failure> {
     match command {
         TokenCommand::List { json } => list(&Office::open(file).await?, json),
         TokenCommand::Show { name, json } => show(&Office::open(file).await?, &name, json),
-        TokenCommand::Add(order) => add(file, order).await,
+        TokenCommand::Add(order) => define::add(file, *order).await,
         TokenCommand::Request(order) => request::request(file, order).await,
         TokenCommand::Seed { name } => seed(file, &name).await,
         TokenCommand::Refresh { name, user } => {
@@ -154,20 +115,9 @@ pub(crate) async fn carry_out(file: &Path, command: TokenCommand) -> Result<(), 
         TokenCommand::Access { name, user } => {
             access(file, TokenId::for_subject(&name, &user)).await
         }
-        TokenCommand::Export {
-            names,
-            without_secrets,
-            output,
-        } => export(
-            &Office::open(file).await?,
-            &names,
-            !without_secrets,
-            output.as_deref(),
-        ),
-        TokenCommand::Import {
-            file: document,
-            overwrite,
-        } => import(file, &document, overwrite).await,
+        TokenCommand::Edit(order) => define::edit(file, *order).await,
+        TokenCommand::Export(order) => exchange::export(&Office::open(file).await?, &order),
+        TokenCommand::Import(order) => import::import(file, *order).await,
         TokenCommand::Templates { json } => templates(file, json),
         TokenCommand::Delete { name } => delete(&Office::open(file).await?, &name).await,
     }
@@ -192,47 +142,6 @@ pub(super) fn named(store: &Store, name: &str) -> Result<TokenConfig, Failure> {
         Code::Data,
         format!("there is no token config named {name}; {hint}"),
     ))
-}
-
-async fn add(file: &Path, order: Add) -> Result<(), Failure> {
-    let client_secret = if order.public_client {
-        token_store::Secret::default()
-    } else {
-        prompt::secret("client secret")?
-    };
-    let office = Office::open(file).await?;
-    let store = office.store()?;
-    let new = Order {
-        name: order.name.clone(),
-        client_id: order.client_id,
-        client_secret,
-        scope: order.scope,
-        variables: order.variables,
-        endpoints: Endpoints {
-            authorize: order.authorize,
-            token: order.token,
-            discovery: order.discovery,
-            ..Endpoints::default()
-        },
-        valid: true,
-        ..Order::default()
-    };
-    store
-        .add_token_config(&office.config.library, &order.template, new)
-        .await?;
-    office.tell_changed(&order.name).await?;
-    let next = if named(&store, &order.name)?.entry.config.flow.needs_person() {
-        format!(
-            "`postern token request {}` signs in at the provider",
-            order.name
-        )
-    } else {
-        format!(
-            "it needs no consent; `postern token refresh {}` tries it",
-            order.name
-        )
-    };
-    table::line(&format!("added {}; {next}", order.name))
 }
 
 async fn delete(office: &Office, name: &str) -> Result<(), Failure> {
