@@ -316,7 +316,7 @@ fn a_maildir_gets_every_message_once_however_often_the_daemon_is_killed() {
     let mut rng = fastrand::Rng::with_seed(21);
     let mut expected = BTreeMap::new();
     let mut doubles_spared = 0;
-    for life in 0..12 {
+    for life in 0..8 {
         for (hash, count) in fill(&rig, 100 + life, 60) {
             *expected.entry(hash).or_insert(0) += count;
         }
