@@ -1,6 +1,7 @@
 //! Token configs: made from a template, changed, deleted; and what a change means for their token.
 
-use crate::state::Token;
+use crate::exchange::one_line;
+use crate::state::{RefreshLife, Token};
 use crate::store::Rows;
 use crate::{AddError, Edited, Imported, Store, StoreError, TokenConfig, TokenId, now, seal};
 use provider_template::{Edit, Entry, Flow, Library, Mistake, Order};
@@ -204,12 +205,7 @@ fn move_token(
 /// endpoint and the client secret may change without touching it.
 pub(crate) fn fingerprint(entry: &Entry) -> String {
     let config = &entry.config;
-    let refresh = config.requests.token_by_refresh_token.as_ref();
-    let request = refresh
-        .filter(|_| config.flow.needs_person())
-        .or_else(|| config.first_request());
-    let url = request.map_or("", |r| r.url.as_str());
-    let issuer = config.postern.discovery.as_deref().unwrap_or_default();
+    let (url, issuer) = token_url(entry);
     // A person's grant is the same, whichever way the person took.
     let flow = if config.flow.needs_person() {
         Flow::AuthorizationCode
@@ -225,4 +221,31 @@ pub(crate) fn fingerprint(entry: &Entry) -> String {
     let mut parts = vec![flow.key(), &config.client_id, url, issuer];
     parts.extend(Some(owner).filter(|owner| !owner.is_empty()));
     seal::digest(&parts.join("\n"))
+}
+
+/// Where a config's tokens are refreshed: the endpoint, or else the issuer to discover it from.
+fn token_url(entry: &Entry) -> (&str, &str) {
+    let config = &entry.config;
+    let refresh = config.requests.token_by_refresh_token.as_ref();
+    let request = refresh
+        .filter(|_| config.flow.needs_person())
+        .or_else(|| config.first_request());
+    let url = request.map_or("", |r| r.url.as_str());
+    let issuer = config.postern.discovery.as_deref().unwrap_or_default();
+    (url, issuer)
+}
+
+/// How long the provider keeps a refresh token, as far as the config knows.
+pub(crate) fn refresh_life(entry: &Entry) -> RefreshLife {
+    let ours = &entry.config.postern;
+    RefreshLife::of_days(ours.refresh_idle_life, ours.refresh_life)
+}
+
+/// What the refreshes of a config wait for together: host and path of its token endpoint.
+pub(crate) fn endpoint(entry: &Entry) -> String {
+    let (url, issuer) = token_url(entry);
+    let url = if url.is_empty() { issuer } else { url };
+    let bare = url.split_once("://").map_or(url, |(_, bare)| bare);
+    let end = bare.find(['?', '#']).unwrap_or(bare.len());
+    one_line(&bare[..end])
 }

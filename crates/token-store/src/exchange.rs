@@ -20,7 +20,7 @@ pub(crate) use device::{Polled, expired};
 pub(crate) use form::Ask;
 pub(crate) use identity::same_issuer;
 pub(crate) use service::Kind;
-pub(crate) use verdict::{Grant, Owner, Trouble, Verdict};
+pub(crate) use verdict::{Blame, Grant, Owner, Trouble, Verdict};
 
 use answer::{Answered, Names};
 use form::{Form, finished, request_for};

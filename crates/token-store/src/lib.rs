@@ -29,6 +29,7 @@
 
 pub mod accounts;
 pub mod admins;
+mod clock;
 mod configs;
 mod consent;
 mod exchange;
@@ -44,10 +45,12 @@ mod token_id;
 mod tokens;
 pub mod transfer;
 
+pub use clock::{Clock, Reading};
 pub use consent::{
     CallbackAnswer, ConsentError, Consented, DeviceSignIn, DeviceState, OtherPerson, SignIn,
 };
 pub use provider_template::Secret;
+pub use refresh::{Outage, Workload};
 pub use revoke::Introspection;
 pub use status::TokenStatus;
 pub use store::{Store, StoreError};

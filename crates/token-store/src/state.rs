@@ -5,15 +5,17 @@
 //! holds *g*. So a late failure never spoils a newer consent, and a late rotated refresh token lands in the row
 //! exactly when the row still holds the token it replaces.
 
+mod life;
 pub(crate) mod pace;
+
+pub(crate) use life::RefreshLife;
 
 use crate::exchange::{Grant, Trouble, Verdict};
 use crate::{Failure, Secret};
 use pace::{
-    HEAL_CAP, HEAL_FIRST, HOUR, MARGIN, REFUSED_CAP, REFUSED_FIRST, RETRY_AFTER_CAP, RETRY_CAP,
-    RETRY_FIRST, SECOND, YOUNG, doubled, life, millis, refresh_at,
+    HEAL_CAP, HEAL_FIRST, HOUR, REFUSED_CAP, REFUSED_FIRST, RETRY_AFTER_CAP, RETRY_CAP,
+    RETRY_FIRST, SECOND, SLACK, YOUNG, doubled, life, millis, refresh_at,
 };
-use std::time::Duration;
 
 /// The state of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -61,6 +63,7 @@ pub(crate) struct Access {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Refresh {
     pub(crate) secret: Secret,
+    /// When its life began: kept through rotations that don't move its end.
     pub(crate) obtained_at: i64,
     pub(crate) expires_at: Option<i64>,
 }
@@ -111,42 +114,6 @@ impl Token {
             generation: self.generation,
             access: self.access.as_ref().map(|a| a.version),
         }
-    }
-
-    /// The access token, if it may be presented now.
-    pub(crate) fn usable(&self, now: i64) -> Option<&Access> {
-        self.access.as_ref().filter(|a| {
-            let left = |end: i64| end - now > MARGIN.min(life(a.obtained_at, end) / 4);
-            !a.rejected && a.expires_at.is_none_or(left)
-        })
-    }
-
-    /// When the next request is due by itself; `None` when only a person can help.
-    pub(crate) fn due_at(&self, can_refresh: bool) -> Option<i64> {
-        let wanted = match (self.state, &self.access) {
-            _ if !can_refresh => return None,
-            (State::Ready, Some(a)) if !a.rejected => a.refresh_at,
-            (State::Ready, _) => i64::MIN,
-            // Asked again only at the slow pace that the failure set.
-            (State::NeedsConsent | State::Broken, _) => return self.retry_at,
-        };
-        Some(wanted.max(self.retry_at.unwrap_or(i64::MIN)))
-    }
-
-    /// Whether an asker should wait for a refresh first: rejected, expired, or soon to be.
-    pub(crate) fn wants_refresh(&self, now: i64) -> bool {
-        self.access
-            .as_ref()
-            .is_none_or(|a| a.rejected || now >= a.refresh_at)
-    }
-
-    /// The pause still to keep, if any.
-    pub(crate) fn pause(&self, now: i64) -> Option<Duration> {
-        let left = self.retry_at? - now;
-        u64::try_from(left)
-            .ok()
-            .filter(|ms| *ms > 0)
-            .map(Duration::from_millis)
     }
 
     /// A refresh (or client-credentials request) was granted.
@@ -261,7 +228,9 @@ impl Token {
         let life = access
             .expires_at
             .map_or(HOUR, |end| life(access.obtained_at, end));
-        let young = now - access.obtained_at < YOUNG.min(life / 4);
+        // A token from the future was obtained before the clock was set back: its age is unknown.
+        let age = now.saturating_sub(access.obtained_at);
+        let young = (-SLACK..YOUNG.min(life / 4)).contains(&age);
         self.version += 1;
         self.refusals = if young {
             self.refusals.saturating_add(1)
@@ -407,19 +376,25 @@ impl Token {
     }
 
     fn replace_refresh(&mut self, secret: &Secret, now: i64, expires_at: Option<i64>) {
-        if self
-            .refresh
-            .as_ref()
-            .is_none_or(|old| old.secret != *secret)
-        {
+        let before = self.refresh.take();
+        if before.as_ref().is_none_or(|old| old.secret != *secret) {
             self.generation += 1;
         }
+        // A rotation that leaves the end where it was is the same grant growing old.
+        let since = before
+            .filter(|old| old.expires_at.zip(expires_at).is_some_and(same_end))
+            .map_or(now, |old| old.obtained_at.min(now));
         self.refresh = Some(Refresh {
             secret: secret.clone(),
-            obtained_at: now,
+            obtained_at: since,
             expires_at,
         });
     }
+}
+
+/// Ends are told in whole seconds from an answer that took its time.
+fn same_end((before, after): (i64, i64)) -> bool {
+    before.abs_diff(after) < SLACK.unsigned_abs()
 }
 
 fn failure(trouble: &Trouble, now: i64) -> Failure {

@@ -1,8 +1,9 @@
 //! What lists and pages show of a token, in words; no secret in it.
 
+use crate::configs::refresh_life;
 use crate::state::{State, Token};
 use crate::store::Rows;
-use crate::{Failure, Store, StoreError, TokenConfig, TokenId, now, state};
+use crate::{Failure, Store, StoreError, TokenConfig, TokenId, state};
 
 /// What is shown of a token.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -31,6 +32,11 @@ pub struct TokenStatus {
     pub expires_at: Option<i64>,
     /// Seconds since 1970.
     pub refresh_expires_at: Option<i64>,
+    /// When the refresh token ends, as told by the provider or known of it; a day it dies of disuse is one too. Seconds
+    /// since 1970.
+    pub refresh_ends_at: Option<i64>,
+    /// That is soon, or past, and refreshes have not moved it: only a new consent does.
+    pub refresh_ends_soon: bool,
     /// The provider's own words of the last failure, and what to do.
     pub failure: Option<Failure>,
     /// How often it was refreshed.
@@ -45,11 +51,12 @@ impl Store {
     /// # Errors
     /// When the database can't be read.
     pub fn token_statuses(&self) -> Result<Vec<TokenStatus>, StoreError> {
+        let now = self.clock().wall();
         self.read(|rows| {
             let mut statuses = Vec::new();
             for config in rows.token_configs()? {
                 for (id, token) in tokens(rows, &config)? {
-                    statuses.push(status(rows, &config, id, token)?);
+                    statuses.push(status(rows, &config, id, token, now)?);
                 }
             }
             Ok(statuses)
@@ -73,6 +80,17 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The users of the accounts that sign in with a token config, each once.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub fn account_users(&self, config: &str) -> Result<Vec<String>, StoreError> {
+        let users = self.read(|rows| rows.subjects_of(config))?;
+        Ok(users.into_iter().map(|id| id.subject).collect())
+    }
+}
+
 /// The tokens of a config; a config for many users that none has used yet is shown by a token that nobody has.
 fn tokens(rows: &Rows<'_>, config: &TokenConfig) -> Result<Vec<(TokenId, Token)>, StoreError> {
     let mut tokens = rows.tokens_without_secrets(&config.entry.name)?;
@@ -87,10 +105,16 @@ fn status(
     config: &TokenConfig,
     id: TokenId,
     token: Token,
+    now: i64,
 ) -> Result<TokenStatus, StoreError> {
     let flow = config.entry.config.flow;
-    let now = now();
+    let refresh_end = flow
+        .has_refresh_token()
+        .then(|| token.refresh_end(refresh_life(&config.entry), now))
+        .flatten();
     Ok(TokenStatus {
+        refresh_ends_at: refresh_end.map(|end| seconds(end.at)),
+        refresh_ends_soon: refresh_end.is_some_and(|end| end.soon),
         used_by: rows.users_of_token(&id)?,
         config: id.config,
         subject: id.subject,

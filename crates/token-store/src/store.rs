@@ -1,16 +1,21 @@
 //! accounts.db: one writer thread, one reading connection, and the rows between them and the rest of this crate.
 
+mod changes;
+mod key;
 mod open;
 mod refresh_lock;
+mod reseal;
 mod rows;
 mod schema;
 mod writer;
 
-pub(crate) use refresh_lock::RefreshLock;
-pub(crate) use rows::{Account, Device, DeviceEnd, Due, Rows, UnderWay, unknown};
+pub(crate) use changes::{Change, Changes, Waiting};
+pub(crate) use refresh_lock::{RefreshGuard, RefreshLock};
+pub(crate) use rows::{Account, Device, DeviceEnd, Plan, Rows, UnderWay, unknown};
 
 use crate::admins::Attempts;
-use crate::seal::{Key, SealError};
+use crate::clock::Clock;
+use crate::seal::{Key, Ring, SealError};
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +33,9 @@ pub struct Store {
 struct Inner {
     writer: Writer,
     reader: Mutex<Connection>,
-    key: Key,
+    ring: Arc<Ring>,
+    clock: Clock,
+    changes: Arc<Changes>,
     attempts: Mutex<Attempts>,
     /// A password hash takes 19 MiB for its time; one at a time keeps the daemon small.
     hashing: Semaphore,
@@ -52,6 +59,9 @@ pub enum StoreError {
         /// The database.
         path: PathBuf,
     },
+    /// Another process has sealed the file with another key since it was opened.
+    #[error("accounts.db was sealed with a new key meanwhile; do it again")]
+    KeyChanged,
     /// No row of that name.
     #[error("there is no {what} named {name}")]
     Unknown {
@@ -123,13 +133,24 @@ impl Store {
     /// # Errors
     /// When the file is torn, not ours, from a newer version, or sealed with another key: it is left as it is.
     pub fn open(path: &Path, key: Key) -> Result<Self, StoreError> {
+        Self::open_at(path, key, Clock::system())
+    }
+
+    /// The same, by a clock of the caller's.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_at(path: &Path, key: Key, clock: Clock) -> Result<Self, StoreError> {
         let opened = open::open(path, &key)?;
-        let writer = Writer::start(opened.writer, key.clone())
+        let (ring, changes) = (Arc::new(opened.ring), Arc::<Changes>::default());
+        let writer = Writer::start(opened.writer, ring.clone(), changes.clone())
             .map_err(|e| StoreError::Database(format!("the writer thread could not start: {e}")))?;
         let inner = Inner {
             writer,
             reader: Mutex::new(opened.reader),
-            key,
+            ring,
+            clock,
+            changes,
             attempts: Mutex::default(),
             hashing: Semaphore::new(1),
             refresh_lock: opened.refresh_lock,
@@ -151,7 +172,7 @@ impl Store {
             .unwrap_or_else(PoisonError::into_inner);
         // One snapshot for all statements of this read.
         let transaction = reader.unchecked_transaction()?;
-        work(&Rows::new(&transaction, &self.inner.key))
+        work(&Rows::new(&transaction, &self.inner.ring))
     }
 
     /// Writes; all of `work` or nothing, on disk when this returns `Ok`.
@@ -160,6 +181,53 @@ impl Store {
         work: impl FnOnce(&Rows<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.inner.writer.write(work).await
+    }
+
+    /// Whether a key fits the file, without changing a byte; one that does not exist fits every key.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongKey`].
+    pub fn try_key(path: &Path, key: &Key) -> Result<(), StoreError> {
+        key::peek(path, key)
+    }
+
+    /// Seals every secret with a new key, in one transaction; how many there were. Until [`Store::key_is_in_place`] the
+    /// key before opens the database too, so that nothing is lost wherever this is interrupted.
+    ///
+    /// # Errors
+    /// When one of them can't be opened, or the disk refuses: then nothing has changed.
+    pub async fn rotate_key(&self, new: Key) -> Result<usize, StoreError> {
+        self.inner.writer.reseal(new).await
+    }
+
+    /// The key that seals, when it is another one than the store was opened with: it has to be put in place.
+    #[must_use]
+    pub fn misplaced_key(&self) -> Option<Key> {
+        let ring = &self.inner.ring;
+        ring.is_bridged().then(|| ring.current())
+    }
+
+    /// The key that seals is where the next start looks for it: the one before opens nothing any more. True when that
+    /// was news.
+    ///
+    /// # Errors
+    /// When it can't be written down.
+    pub async fn key_is_in_place(&self) -> Result<bool, StoreError> {
+        if !self.read(|rows| key::has_bridge(rows.connection))? {
+            return Ok(false);
+        }
+        self.inner.writer.key_is_in_place().await?;
+        Ok(true)
+    }
+
+    /// Where the time is read.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// What changed, for the scheduler.
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.inner.changes
     }
 
     pub(crate) fn attempts(&self) -> std::sync::MutexGuard<'_, Attempts> {

@@ -2,11 +2,11 @@
 
 use crate::accounts::Auth;
 use crate::exchange::{Exchange, one_line};
-use crate::refresh::Flights;
+use crate::refresh::{Flights, Gates, Workload};
 use crate::state::{Access, State, Token};
-use crate::{Secret, Store, StoreError, TokenId, configs, now};
+use crate::{Secret, Store, StoreError, TokenId, configs};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, broadcast};
 use tokio::time::timeout;
@@ -110,10 +110,21 @@ pub(crate) struct Shared {
     pub(crate) device_begun: Notify,
     /// Names of token configs that a person consented for.
     pub(crate) consents: broadcast::Sender<String>,
-    /// A hint to `run` that a due date may have moved.
-    pub(crate) changed: Notify,
+    pub(crate) gates: Gates,
+    workload: Mutex<Workload>,
     /// Set by `run` at shutdown: a commit that keeps failing is given up.
     pub(crate) stopping: CancellationToken,
+}
+
+impl Shared {
+    /// Milliseconds since 1970.
+    pub(crate) fn now(&self) -> i64 {
+        self.store.clock().wall()
+    }
+
+    pub(crate) fn workload(&self) -> MutexGuard<'_, Workload> {
+        self.workload.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Tokens {
@@ -125,6 +136,7 @@ impl Tokens {
                 words,
                 advice: "correct the CA file".into(),
             })?;
+        let gates = Gates::new(store.clock().clone());
         let shared = Shared {
             store,
             exchange,
@@ -132,7 +144,8 @@ impl Tokens {
             tasks: TaskTracker::new(),
             device_begun: Notify::new(),
             consents: broadcast::Sender::new(CONSENTS),
-            changed: Notify::new(),
+            gates,
+            workload: Mutex::default(),
             stopping: CancellationToken::new(),
         };
         Ok(Self {
@@ -160,7 +173,7 @@ impl Tokens {
     /// Why there is none now, and what to do about it.
     pub async fn access(&self, id: impl Into<TokenId> + Send) -> Result<AccessToken, TokenError> {
         let id = id.into();
-        let now = now();
+        let now = self.shared.now();
         let token = self.open(&id).await?;
         let Some(access) = token.usable(now) else {
             return self.join_for(PATIENCE, &id).await;
@@ -252,20 +265,18 @@ impl Tokens {
     /// When it can't be written down.
     pub async fn rejected(&self, token: &AccessToken) -> Result<(), StoreError> {
         let (id, version) = (token.id.clone(), token.version);
-        let luck = fastrand::f64();
+        let (luck, now) = (fastrand::f64(), self.shared.now());
         self.shared
             .store
             .write(move |rows| {
                 let mut token = rows.token(&id)?;
                 let seen = token.version;
-                if token.rejected(version, now(), luck) {
+                if token.rejected(version, now, luck) {
                     rows.put_token(&id, seen, &token)?;
                 }
                 Ok(())
             })
-            .await?;
-        self.shared.changed.notify_one();
-        Ok(())
+            .await
     }
 
     /// Refreshes now, also when a pause is still to keep (single flight all the same).
@@ -296,6 +307,7 @@ impl Tokens {
             });
         }
         let (id, secret) = (TokenId::of(config), Secret::new(text));
+        let now = self.shared.now();
         self.shared
             .store
             .write(move |rows| {
@@ -306,7 +318,7 @@ impl Tokens {
                     return Err(StoreError::Invalid { name, why });
                 }
                 let mut token = rows.token(&id)?;
-                let (seen, now) = (token.version, now());
+                let seen = token.version;
                 let old = token
                     .seeded(secret.clone(), now)
                     .filter(|old| *old != secret);
@@ -316,9 +328,7 @@ impl Tokens {
                 }
                 rows.put_token(&id, seen, &token)
             })
-            .await?;
-        self.shared.changed.notify_one();
-        Ok(())
+            .await
     }
 }
 

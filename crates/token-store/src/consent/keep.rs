@@ -67,7 +67,6 @@ pub(super) async fn keep(
     };
     match kept {
         Kept::Stored(signed_in_as) => {
-            shared.changed.notify_one();
             tracing::info!(token = %config, "consented");
             // Nobody may be listening; the row says it all the same.
             drop(shared.consents.send(config.clone()));

@@ -2,7 +2,7 @@
 
 use super::answer::one_line;
 use super::verdict::unanswered;
-use super::{Exchange, Trouble, Verdict, checked};
+use super::{Blame, Exchange, Trouble, Verdict, checked};
 use provider_template::FurtherEndpoints;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -57,6 +57,7 @@ impl Cache {
                 trouble: Trouble { words, advice },
                 after: answer.retry_after,
                 refresh: None,
+                blame: Blame::Endpoint,
             });
         }
         let found = read(issuer, &answer.body)?;

@@ -22,6 +22,8 @@ pub(crate) enum Verdict {
         after: Option<Duration>,
         /// A refresh token that came with an answer of no other use: it replaces the one that was sent.
         refresh: Option<Secret>,
+        /// Whom else it concerns.
+        blame: Blame,
     },
     /// A person must sign in again.
     AskPerson(Trouble),
@@ -38,6 +40,17 @@ impl Verdict {
             Verdict::AskPerson(_) | Verdict::FixConfiguration(_) => None,
         }
     }
+}
+
+/// Whom a failure that may pass concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// The token endpoint is away, or something else answers in its place: every token that is refreshed there.
+    Endpoint,
+    /// It has had enough of this client's requests: every token of this client there.
+    Client,
+    /// Nobody else, as far as the answer tells.
+    Token,
 }
 
 /// What was granted.
@@ -118,6 +131,14 @@ pub(crate) fn judge(status: u16, retry_after: Option<Duration>, answered: Answer
             return Verdict::Retry {
                 trouble: trouble(words, patience(status).unwrap_or(ADVICE_BETWEEN)),
                 after: retry_after,
+                blame: blame(
+                    status,
+                    if refresh.is_some() {
+                        Blame::Token
+                    } else {
+                        Blame::Endpoint
+                    },
+                ),
                 refresh,
             };
         }
@@ -128,6 +149,7 @@ pub(crate) fn judge(status: u16, retry_after: Option<Duration>, answered: Answer
             trouble: trouble(words, advice),
             after: after.into_iter().chain(retry_after).max(),
             refresh: None,
+            blame: blame(status, Blame::Token),
         },
         Kind::Person(advice) => Verdict::AskPerson(trouble(words, advice)),
         Kind::Configuration(advice) => Verdict::FixConfiguration(trouble(words, advice)),
@@ -140,6 +162,7 @@ pub(crate) fn unanswered(why: impl Into<String>) -> Verdict {
         trouble: trouble(why.into(), ADVICE_WAIT),
         after: None,
         refresh: None,
+        blame: Blame::Endpoint,
     }
 }
 
@@ -151,6 +174,15 @@ fn patience(status: u16) -> Option<&'static str> {
         408 | 425 | 429 | 500..=599 => Some(ADVICE_WAIT),
         404 | 405 | 410 => Some(ADVICE_ENDPOINT),
         _ => None,
+    }
+}
+
+/// Whom an answer that means "later" concerns.
+fn blame(status: u16, otherwise: Blame) -> Blame {
+    match status {
+        429 => Blame::Client,
+        500..=599 => Blame::Endpoint,
+        _ => otherwise,
     }
 }
 

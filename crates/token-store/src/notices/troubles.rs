@@ -212,6 +212,7 @@ mod tests {
             trouble,
             after: None,
             refresh: None,
+            blame: crate::exchange::Blame::Token,
         }
     }
 

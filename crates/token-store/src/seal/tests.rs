@@ -1,7 +1,8 @@
 //! The key file's formats and permissions, and what a sealed value refuses.
 
 use super::*;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 fn place(row: &str) -> Place<'_> {
     Place {

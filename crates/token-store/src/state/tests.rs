@@ -2,10 +2,12 @@
 
 use super::pace::MINUTE;
 use super::*;
+use crate::exchange::Blame;
+use std::time::Duration;
 
-const NOW: i64 = 1_795_514_400_000;
+pub(super) const NOW: i64 = 1_795_514_400_000;
 
-fn grant(access: &str, life: Option<u64>, refresh: Option<&str>) -> Grant {
+pub(super) fn grant(access: &str, life: Option<u64>, refresh: Option<&str>) -> Grant {
     Grant {
         access: Secret::new(access),
         expires_in: life.map(Duration::from_secs),
@@ -21,16 +23,17 @@ fn trouble(words: &str) -> Trouble {
     }
 }
 
-fn retry(after: Option<u64>) -> Verdict {
+pub(super) fn retry(after: Option<u64>) -> Verdict {
     Verdict::Retry {
         trouble: trouble("away"),
         after: after.map(Duration::from_secs),
         refresh: None,
+        blame: Blame::Token,
     }
 }
 
 /// Consented with an hour's access token and the refresh token R0.
-fn ready() -> Token {
+pub(super) fn ready() -> Token {
     let mut token = Token::new(true);
     token.consented(&grant("A0", Some(3600), Some("R0")), NOW, 0.5);
     token
@@ -130,7 +133,7 @@ fn no_failure_drops_a_refresh_token_or_a_living_access_token() {
         assert_eq!(token.state, state);
         assert!(token.pause(NOW).unwrap() <= Duration::from_secs(30 * 3600));
         assert!(
-            token.due_at(true).is_some(),
+            token.due_at(true, RefreshLife::default(), NOW).is_some(),
             "even then it is asked again some day"
         );
     }
@@ -142,6 +145,7 @@ fn a_refresh_token_in_an_answer_of_no_other_use_replaces_the_one_it_was_made_fro
         trouble: trouble("no access token"),
         after: None,
         refresh: Some(Secret::new("R1")),
+        blame: Blame::Token,
     };
     let mut token = ready();
     let seen = token.seen();
@@ -274,7 +278,7 @@ fn a_consent_without_refresh_token_keeps_the_old_one_and_says_so() {
     token.consented(&grant("C", Some(60), None), NOW, 0.5);
     assert_eq!(token.state, State::Ready);
     assert!(token.failure.as_ref().unwrap().words.contains("mail stops"));
-    assert_eq!(token.due_at(false), None);
+    assert_eq!(token.due_at(false, RefreshLife::default(), NOW), None);
     token.ran_dry(NOW + HOUR);
     assert_eq!(token.state, State::NeedsConsent);
 }
@@ -308,10 +312,10 @@ fn a_mended_configuration_is_tried_at_once() {
         NOW,
         0.5,
     );
-    assert!(token.due_at(true).unwrap() > NOW);
+    assert!(token.due_at(true, RefreshLife::default(), NOW).unwrap() > NOW);
     token.mended(true, NOW);
     assert_eq!(token.state, State::Ready);
-    assert!(token.due_at(true).unwrap() <= NOW);
+    assert!(token.due_at(true, RefreshLife::default(), NOW).unwrap() <= NOW);
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! Opening accounts.db: made privately when there is none, and otherwise checked before anything is written.
 
-use super::StoreError;
 use super::refresh_lock::RefreshLock;
+use super::rows::fill_endpoints;
 use super::schema::{APPLICATION_ID, latest, migrations};
-use crate::Secret;
-use crate::seal::{Key, Place, SealError, sync_folder};
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use super::{StoreError, key};
+use crate::seal::{Key, Ring, sync_folder};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,15 +14,16 @@ use std::time::Duration;
 
 /// Another process (the command line) commits within milliseconds; what takes this long is stuck.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-const KEY_CHECK: &str = "this is Postern's accounts.db";
 
 pub(super) struct Opened {
+    pub(super) ring: Ring,
     pub(super) writer: Connection,
     pub(super) reader: Connection,
     pub(super) refresh_lock: RefreshLock,
 }
 
 pub(super) fn open(path: &Path, key: &Key) -> Result<Opened, StoreError> {
+    key::peek(path, key)?;
     create_privately(path)?;
     let mut writer = connect(path)?;
     let version = inspect(path, &writer, key)?;
@@ -36,14 +37,15 @@ pub(super) fn open(path: &Path, key: &Key) -> Result<Opened, StoreError> {
             .map_err(|e| unusable(path, format!("its lock file: {e}")))?;
         migrate(path, &mut writer)?;
     }
-    if !verify_key(path, &writer, key)? {
-        write_key_check(&writer, key)?;
-        verify_key(path, &writer, key)?;
-    }
+    let ring = match key::fitting(path, &writer, key)? {
+        Some(ring) => ring,
+        None => key::write_check(path, &writer, key)?,
+    };
     let reader = connect(path)?;
     prepare(path, &reader)?;
     reader.pragma_update(None, "query_only", true)?;
     Ok(Opened {
+        ring,
         writer,
         reader,
         refresh_lock,
@@ -102,7 +104,7 @@ fn inspect(path: &Path, connection: &Connection, key: &Key) -> Result<i64, Store
     if version == 0 {
         return Ok(0);
     }
-    verify_key(path, connection, key)?;
+    key::fitting(path, connection, key)?;
     let verdict: String = connection
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
         .map_err(|e| unreadable(path, &e))?;
@@ -143,52 +145,11 @@ fn migrate(path: &Path, writer: &mut Connection) -> Result<(), StoreError> {
     writer.pragma_update(None, "foreign_keys", false)?;
     migrations().to_latest(writer).map_err(|e| made(&e))?;
     writer.pragma_update(None, "foreign_keys", true)?;
-    Ok(())
+    // A killed upgrade is mended at the next change of a config, and until then its tokens wait in one queue.
+    fill_endpoints(writer)
 }
 
-const KEY_CHECK_PLACE: Place<'static> = Place {
-    table: "meta",
-    row: "key_check",
-    column: "value",
-};
-
-fn write_key_check(connection: &Connection, key: &Key) -> Result<(), StoreError> {
-    let sealed = key
-        .seal(&KEY_CHECK_PLACE, &Secret::new(KEY_CHECK))
-        .map_err(|e| StoreError::sealed("the key check", &e))?;
-    connection.execute(
-        "INSERT OR IGNORE INTO meta (name, value) VALUES ('key_check', ?1)",
-        [sealed],
-    )?;
-    Ok(())
-}
-
-/// False when nothing was sealed yet: killed between making the tables and writing the check.
-fn verify_key(path: &Path, connection: &Connection, key: &Key) -> Result<bool, StoreError> {
-    let sealed: Option<Vec<u8>> = connection
-        .query_row(
-            "SELECT value FROM meta WHERE name = 'key_check'",
-            [],
-            |row| row.get(0),
-        )
-        .optional()
-        .map_err(|e| unreadable(path, &e))?;
-    let Some(sealed) = sealed else {
-        return Ok(false);
-    };
-    match key.open(&KEY_CHECK_PLACE, &sealed) {
-        Ok(text) if text.expose() == KEY_CHECK => Ok(true),
-        Err(SealError::OtherKey) => Err(StoreError::WrongKey {
-            path: path.to_owned(),
-        }),
-        _ => Err(unusable(
-            path,
-            "its key check is damaged; restore it from a backup".into(),
-        )),
-    }
-}
-
-fn unreadable(path: &Path, error: &rusqlite::Error) -> StoreError {
+pub(super) fn unreadable(path: &Path, error: &rusqlite::Error) -> StoreError {
     let why = match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => "it is not a SQLite database; nothing was changed".into(),
         Some(ErrorCode::DatabaseCorrupt) => {
@@ -199,7 +160,7 @@ fn unreadable(path: &Path, error: &rusqlite::Error) -> StoreError {
     unusable(path, why)
 }
 
-fn unusable(path: &Path, why: String) -> StoreError {
+pub(super) fn unusable(path: &Path, why: String) -> StoreError {
     StoreError::Unusable {
         path: path.to_owned(),
         why,

@@ -5,38 +5,56 @@ mod configs;
 mod consents;
 mod devices;
 mod notices;
+mod plans;
 mod tokens;
 
 pub(crate) use accounts::Account;
 pub(crate) use configs::unknown;
 pub(crate) use consents::UnderWay;
 pub(crate) use devices::{Device, DeviceEnd};
-pub(crate) use tokens::Due;
+pub(crate) use plans::Plan;
+pub(super) use plans::fill_endpoints;
 
 use super::StoreError;
+use super::changes::Change;
 use crate::Secret;
-use crate::seal::{Key, Place};
+use crate::seal::{Place, Ring};
 use rusqlite::Connection;
+use std::cell::RefCell;
 
 /// A transaction (or savepoint) and the key to its secrets.
 pub(crate) struct Rows<'a> {
     pub(crate) connection: &'a Connection,
-    key: &'a Key,
+    ring: &'a Ring,
+    changes: RefCell<Vec<Change>>,
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn new(connection: &'a Connection, key: &'a Key) -> Self {
-        Self { connection, key }
+    pub(super) fn new(connection: &'a Connection, ring: &'a Ring) -> Self {
+        Self {
+            connection,
+            ring,
+            changes: RefCell::default(),
+        }
+    }
+
+    /// What was written, for those who plan by it.
+    pub(super) fn into_changes(self) -> Vec<Change> {
+        self.changes.into_inner()
+    }
+
+    fn note(&self, change: Change) {
+        self.changes.borrow_mut().push(change);
     }
 
     pub(crate) fn seal(&self, place: &Place<'_>, secret: &Secret) -> Result<Vec<u8>, StoreError> {
-        self.key
+        self.ring
             .seal(place, secret)
             .map_err(|e| StoreError::sealed(describe(place), &e))
     }
 
     pub(crate) fn unseal(&self, place: &Place<'_>, sealed: &[u8]) -> Result<Secret, StoreError> {
-        self.key
+        self.ring
             .open(place, sealed)
             .map_err(|e| StoreError::sealed(describe(place), &e))
     }

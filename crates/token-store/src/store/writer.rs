@@ -1,9 +1,11 @@
 //! The one writer: a thread that groups what waits into one transaction and answers after its commit.
 
-use super::{Rows, StoreError};
-use crate::seal::Key;
+use super::changes::Changes;
+use super::{Rows, StoreError, key, reseal};
+use crate::seal::{Key, Ring};
 use rusqlite::{Connection, TransactionBehavior};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -14,8 +16,23 @@ const GROUP: usize = 64;
 
 pub(super) struct Writer {
     // Dropped before the thread is joined.
-    jobs: Option<mpsc::Sender<Box<dyn Job>>>,
+    orders: Option<mpsc::Sender<Order>>,
     thread: Option<JoinHandle<()>>,
+}
+
+enum Order {
+    Write(Box<dyn Job>),
+    /// Seal everything anew with this key; how many values there were.
+    Reseal(Key, oneshot::Sender<Result<usize, StoreError>>),
+    /// The key before it opens nothing any more.
+    InPlace(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// The connection that writes, and what its jobs need.
+struct Desk {
+    connection: Connection,
+    ring: Arc<Ring>,
+    changes: Arc<Changes>,
 }
 
 /// One caller's write.
@@ -64,13 +81,22 @@ where
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection, key: Key) -> std::io::Result<Self> {
-        let (jobs, queue) = mpsc::channel(QUEUE);
+    pub(super) fn start(
+        connection: Connection,
+        ring: Arc<Ring>,
+        changes: Arc<Changes>,
+    ) -> std::io::Result<Self> {
+        let (orders, queue) = mpsc::channel(QUEUE);
+        let desk = Desk {
+            connection,
+            ring,
+            changes,
+        };
         let thread = std::thread::Builder::new()
             .name("accounts-writer".into())
-            .spawn(move || run(connection, &key, queue))?;
+            .spawn(move || run(desk, queue))?;
         Ok(Self {
-            jobs: Some(jobs),
+            orders: Some(orders),
             thread: Some(thread),
         })
     }
@@ -80,20 +106,38 @@ impl Writer {
         work: impl FnOnce(&Rows<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let job = Box::new(Typed {
+        let job = Typed {
             work: Some(work),
             result: None,
             answer,
-        });
-        let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
-        jobs.send(job).await.map_err(|_| stopped())?;
+        };
+        self.order(Order::Write(Box::new(job)), answered).await
+    }
+
+    pub(super) async fn reseal(&self, key: Key) -> Result<usize, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.order(Order::Reseal(key, answer), answered).await
+    }
+
+    pub(super) async fn key_is_in_place(&self) -> Result<(), StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.order(Order::InPlace(answer), answered).await
+    }
+
+    async fn order<T>(
+        &self,
+        order: Order,
+        answered: oneshot::Receiver<Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let orders = self.orders.as_ref().ok_or_else(stopped)?;
+        orders.send(order).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.jobs.take();
+        self.orders.take();
         if let Some(thread) = self.thread.take() {
             // It ends after the jobs that were queued; each is one commit.
             drop(thread.join());
@@ -101,43 +145,73 @@ impl Drop for Writer {
     }
 }
 
-fn run(mut connection: Connection, key: &Key, mut queue: mpsc::Receiver<Box<dyn Job>>) {
+fn run(mut desk: Desk, mut queue: mpsc::Receiver<Order>) {
     let mut group = Vec::with_capacity(GROUP);
-    while let Some(first) = queue.blocking_recv() {
-        group.push(first);
-        while group.len() < GROUP
-            && let Ok(next) = queue.try_recv()
-        {
-            group.push(next);
+    let mut next = None;
+    while let Some(order) = next.take().or_else(|| queue.blocking_recv()) {
+        // An asker may have gone; what was committed stays committed.
+        match order {
+            Order::Write(first) => group.push(first),
+            Order::Reseal(key, answer) => {
+                drop(answer.send(reseal::everything(&mut desk.connection, &desk.ring, key)));
+                continue;
+            }
+            Order::InPlace(answer) => {
+                drop(answer.send(reseal::settle(&desk.connection, &desk.ring)));
+                continue;
+            }
         }
-        let ended = commit(&mut connection, key, &mut group);
+        while group.len() < GROUP
+            && let Ok(order) = queue.try_recv()
+        {
+            match order {
+                Order::Write(job) => group.push(job),
+                other => {
+                    next = Some(other);
+                    break;
+                }
+            }
+        }
+        let ended = desk.commit(&mut group);
         for job in group.drain(..) {
             job.answer(ended.clone());
         }
     }
 }
 
-fn commit(
-    connection: &mut Connection,
-    key: &Key,
-    group: &mut [Box<dyn Job>],
-) -> Result<(), StoreError> {
-    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for job in group {
-        let savepoint = transaction.savepoint()?;
-        let kept = catch_unwind(AssertUnwindSafe(|| job.run(&Rows::new(&savepoint, key))));
-        match kept {
-            Ok(true) => savepoint.commit()?,
-            // Dropping a savepoint rolls it back.
-            Ok(false) => drop(savepoint),
-            Err(_) => {
-                job.panicked();
-                drop(savepoint);
+impl Desk {
+    fn commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+        let mut transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if !key::still_fits(&transaction, &self.ring.current())? {
+            return Err(StoreError::KeyChanged);
+        }
+        let mut changed = Vec::new();
+        for job in group {
+            let savepoint = transaction.savepoint()?;
+            let rows = Rows::new(&savepoint, &self.ring);
+            let kept = catch_unwind(AssertUnwindSafe(|| job.run(&rows)));
+            let changes = rows.into_changes();
+            match kept {
+                Ok(true) => {
+                    savepoint.commit()?;
+                    changed.extend(changes);
+                }
+                // Dropping a savepoint rolls it back.
+                Ok(false) => drop(savepoint),
+                Err(_) => {
+                    job.panicked();
+                    drop(savepoint);
+                }
             }
         }
+        transaction.commit()?;
+        if !changed.is_empty() {
+            self.changes.add(changed);
+        }
+        Ok(())
     }
-    transaction.commit()?;
-    Ok(())
 }
 
 fn stopped() -> StoreError {

@@ -162,6 +162,7 @@ fn written(verdict: &Verdict) -> String {
             trouble: why,
             after,
             refresh,
+            ..
         } => {
             let mut text = trouble("retry", why);
             if after.is_some() {

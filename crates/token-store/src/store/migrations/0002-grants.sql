@@ -9,6 +9,12 @@ CREATE TABLE token_config_2 (
                       ('authorization_code', 'device_code', 'client_credentials', 'service_account', 'password')),
     -- Whose grant it is: client id and token endpoints, hashed.
     fingerprint   TEXT NOT NULL,
+    -- Host and path of the token endpoint: what the refreshes of a config wait for together.
+    endpoint      TEXT NOT NULL DEFAULT '',
+    -- Days after which the provider forgets a refresh token that nobody uses.
+    refresh_idle  INTEGER,
+    -- The same, used or not.
+    refresh_life  INTEGER,
     -- The exchange document without its secrets.
     entry         TEXT NOT NULL,
     client_secret BLOB NOT NULL,

@@ -1,6 +1,6 @@
 //! Rows of `mailbox` and `relay`: the definition as JSON, its secrets sealed beside it.
 
-use super::Rows;
+use super::{Change, Rows};
 use crate::accounts::{Auth, Deliver, Mailbox, Relay};
 use crate::seal::Place;
 use crate::{Secret, StoreError};
@@ -121,6 +121,10 @@ impl Rows<'_> {
                 "UPDATE mailbox SET deliver_secret = ?2 WHERE name = ?1",
                 (account.name(), sealed),
             )?;
+        }
+        // The token of a mailbox user is refreshed while an account signs in with it.
+        if let Some(config) = token_config {
+            self.note(Change::Config(config.to_owned()));
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Rows of `token_config`: the exchange document without its secret, and the secret sealed.
 
-use super::Rows;
-use crate::configs::fingerprint;
+use super::{Change, Rows};
+use crate::configs::{endpoint, fingerprint};
 use crate::seal::Place;
 use crate::{Secret, StoreError, TokenConfig, TokenId};
 use provider_template::{Entry, Flow};
@@ -99,13 +99,14 @@ impl Rows<'_> {
     pub(crate) fn put_token_config(&self, config: &TokenConfig) -> Result<(), StoreError> {
         let entry = &config.entry;
         let mut statement = self.connection.prepare_cached(
-            "INSERT INTO token_config (name, template, declared_in, valid, flow, fingerprint, entry, client_secret,
-                private_key, password)
-             VALUES (:name, :template, :declared_in, :valid, :flow, :fingerprint, :entry, :client_secret,
-                :private_key, :password)
+            "INSERT INTO token_config (name, template, declared_in, valid, flow, fingerprint, endpoint, refresh_idle,
+                refresh_life, entry, client_secret, private_key, password)
+             VALUES (:name, :template, :declared_in, :valid, :flow, :fingerprint, :endpoint, :refresh_idle,
+                :refresh_life, :entry, :client_secret, :private_key, :password)
              ON CONFLICT (name) DO UPDATE SET
                 template = excluded.template, declared_in = excluded.declared_in, valid = excluded.valid,
-                flow = excluded.flow, fingerprint = excluded.fingerprint, entry = excluded.entry,
+                flow = excluded.flow, fingerprint = excluded.fingerprint, endpoint = excluded.endpoint,
+                refresh_idle = excluded.refresh_idle, refresh_life = excluded.refresh_life, entry = excluded.entry,
                 client_secret = excluded.client_secret, private_key = excluded.private_key,
                 password = excluded.password",
         )?;
@@ -116,11 +117,15 @@ impl Rows<'_> {
             ":valid": entry.valid,
             ":flow": entry.config.flow.key(),
             ":fingerprint": fingerprint(entry),
+            ":endpoint": endpoint(entry),
+            ":refresh_idle": entry.config.postern.refresh_idle_life,
+            ":refresh_life": entry.config.postern.refresh_life,
             ":entry": provider_template::write(std::slice::from_ref(entry), false),
             ":client_secret": self.seal(&secret_of(&entry.name, "client_secret"), &entry.config.client_secret)?,
             ":private_key": self.seal_if_any(&secret_of(&entry.name, "private_key"), &entry.config.private_key)?,
             ":password": self.seal_if_any(&secret_of(&entry.name, "password"), &entry.config.password)?,
         })?;
+        self.note(Change::Config(entry.name.clone()));
         Ok(())
     }
 

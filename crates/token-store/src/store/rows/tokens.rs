@@ -1,23 +1,15 @@
 //! Rows of `token`, and of the refresh tokens that are kept aside.
 
-use super::Rows;
+use super::{Change, Rows};
 use crate::seal::Place;
 use crate::state::{Access, Refresh, State, Token};
 use crate::{Failure, Secret, StoreError, TokenId};
 use rusqlite::{OptionalExtension, Row, named_params, params};
 use std::borrow::Cow;
 
-/// What the refresher needs to know of every token, without unsealing one.
-#[derive(Debug)]
-pub(crate) struct Due {
-    pub(crate) id: TokenId,
-    /// `None`: only a person can help.
-    pub(crate) at: Option<i64>,
-}
-
 /// A row as SQLite has it, secrets still sealed.
-struct Raw {
-    token: Token,
+pub(super) struct Raw {
+    pub(super) token: Token,
     access: Option<Vec<u8>>,
     refresh: Option<Vec<u8>>,
 }
@@ -27,7 +19,7 @@ const COLUMNS: &str = "version, generation, state, access_token, access_version,
     retry_at, attempts, refusals, refreshes, identity";
 
 impl Raw {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         let access: Option<Vec<u8>> = row.get("access_token")?;
         let refresh: Option<Vec<u8>> = row.get("refresh_token")?;
         let failure_words: Option<String> = row.get("failure_words")?;
@@ -149,33 +141,6 @@ impl Rows<'_> {
         Ok(suspects)
     }
 
-    /// Whether a config is valid and can refresh without a person, and when that is due. The token of a subject that
-    /// no account signs in with is refreshed on use only.
-    pub(crate) fn dues(&self) -> Result<Vec<Due>, StoreError> {
-        let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT config, subject, flow, {COLUMNS} FROM token JOIN token_config ON config = token_config.name
-             WHERE valid AND (subject = ''
-                OR EXISTS (SELECT 1 FROM mailbox WHERE token_config = config AND user = subject)
-                OR EXISTS (SELECT 1 FROM relay WHERE token_config = config AND user = subject))
-             ORDER BY config, subject"
-        ))?;
-        let dues = statement
-            .query_map([], |row| {
-                let Raw { token, refresh, .. } = Raw::read(row)?;
-                let flow = row.get_ref("flow")?.as_str()?;
-                let can_refresh = refresh.is_some() || !super::configs::is_by_person(flow);
-                Ok(Due {
-                    id: TokenId {
-                        config: row.get("config")?,
-                        subject: row.get("subject")?,
-                    },
-                    at: token.due_at(can_refresh),
-                })
-            })?
-            .collect::<Result<_, _>>()?;
-        Ok(dues)
-    }
-
     pub(crate) fn insert_token(&self, id: &TokenId, token: &Token) -> Result<(), StoreError> {
         self.connection.execute(
             "INSERT INTO token (config, subject, version, generation, state) VALUES (?1, ?2, 0, 0, 'needs_consent')",
@@ -190,6 +155,7 @@ impl Rows<'_> {
             "DELETE FROM token WHERE config = ?1 AND subject = ?2",
             [&id.config, &id.subject],
         )?;
+        self.note(Change::Token(id.clone()));
         Ok(())
     }
 
@@ -255,6 +221,7 @@ impl Rows<'_> {
             ":seen": seen,
         })?;
         if changed == 1 {
+            self.note(Change::Token(id.clone()));
             return Ok(());
         }
         Err(StoreError::Database(format!(
