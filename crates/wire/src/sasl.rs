@@ -96,14 +96,21 @@ pub fn xoauth2(user: &str, token: &str) -> Result<String, SaslError> {
 /// base64(`n,a=` U `,^Ahost=` H ^A `port=` P ^A `auth=Bearer ` T ^A^A), RFC 7628 section 3.1. In the user name `=` and `,` are
 /// written `=3D` and `=2C` (RFC 5801 section 4).
 pub fn oauthbearer(user: &str, host: &str, port: u16, token: &str) -> Result<String, SaslError> {
-    printable(user, "user name")?;
     printable(host, "host name")?;
+    bearer(user, &format!("host={host}\x01port={port}\x01"), token)
+}
+
+/// The same for a server that is not known here: host and port are optional.
+pub fn oauthbearer_anywhere(user: &str, token: &str) -> Result<String, SaslError> {
+    bearer(user, "", token)
+}
+
+fn bearer(user: &str, place: &str, token: &str) -> Result<String, SaslError> {
+    printable(user, "user name")?;
     printable(token, "token")?;
     // `=` first, or the escapes would be escaped again.
     let user = user.replace('=', "=3D").replace(',', "=2C");
-    Ok(STANDARD.encode(format!(
-        "n,a={user},\x01host={host}\x01port={port}\x01auth=Bearer {token}\x01\x01"
-    )))
+    Ok(STANDARD.encode(format!("n,a={user},\x01{place}auth=Bearer {token}\x01\x01")))
 }
 
 /// base64(NUL U NUL P).

@@ -142,7 +142,7 @@ async fn access(office: &Office, tokens: &Tokens, id: &TokenId) -> Result<(), St
     };
     let question = Question::Access {
         config: id.config.clone(),
-        subject: id.subject.clone(),
+        user: id.subject.clone(),
     };
     let access = client.ask(&question).await;
     access.map(drop).map_err(|error| error.to_string())

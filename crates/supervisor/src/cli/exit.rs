@@ -136,7 +136,7 @@ fn code_of(error: &StoreError) -> Code {
         | StoreError::InUse { .. }
         | StoreError::DeclaredIn { .. }
         | StoreError::Invalid { .. } => Code::Data,
-        StoreError::Patience { .. } => Code::Temporary,
+        StoreError::Patience { .. } | StoreError::KeyChanged => Code::Temporary,
         StoreError::Unusable { .. } | StoreError::Database(_) | StoreError::Sealed { .. } => {
             Code::Io
         }

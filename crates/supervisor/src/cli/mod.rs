@@ -134,6 +134,11 @@ pub(crate) fn carry_out(cli: Cli) -> ExitCode {
     if let Command::DemoTicket { dir, reply_port } = &cli.command {
         return crate::demo::ticket(dir, *reply_port);
     }
+    if let Command::Token(command) = &cli.command
+        && let Some(done) = token::quickly(&cli.config, command)
+    {
+        return code(done);
+    }
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -180,6 +185,10 @@ async fn dispatch(cli: Cli) -> ExitCode {
         Command::Sendmail { arguments } => crate::sendmail::sendmail(file, &arguments).await,
         Command::Admin(command) => admin::carry_out(file, command).await,
     };
+    code(done)
+}
+
+fn code(done: Result<(), Failure>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

@@ -11,9 +11,9 @@ use tokio::time::timeout;
 use super::{Answer, Failure, Question};
 
 /// A refresh waits for a token endpoint, whose own deadlines are shorter.
-const ANSWERING: Duration = Duration::from_secs(120);
+pub(super) const ANSWERING: Duration = Duration::from_secs(120);
 /// A report of many thousand accounts; more is not an answer of ours.
-const LONGEST_ANSWER: u64 = 64 << 20;
+pub(super) const LONGEST_ANSWER: u64 = 64 << 20;
 
 /// The way to a daemon that runs.
 #[derive(Debug, Clone)]
@@ -48,12 +48,8 @@ impl Client {
 
     /// Asks, and waits for the answer.
     pub(crate) async fn ask(&self, question: &Question) -> Result<serde_json::Value, ClientError> {
-        let broken = |why: String| ClientError::Broken {
-            path: self.path.clone(),
-            why,
-        };
         let mut stream = connect(&self.path).await?;
-        let mut line = serde_json::to_vec(question).map_err(|error| broken(error.to_string()))?;
+        let mut line = serde_json::to_vec(question).map_err(|e| broken(&self.path, e))?;
         line.push(b'\n');
         let mut read = Vec::new();
         let talk = async {
@@ -61,27 +57,16 @@ impl Client {
             stream.take(LONGEST_ANSWER).read_to_end(&mut read).await
         };
         match timeout(ANSWERING, talk).await {
-            Ok(talked) => talked.map_err(|error| broken(error.to_string()))?,
-            Err(_) => return Err(broken(format!("nothing within {} s", ANSWERING.as_secs()))),
+            Ok(talked) => talked.map_err(|e| broken(&self.path, e))?,
+            Err(_) => return Err(late(&self.path)),
         };
-        match serde_json::from_slice(&read) {
-            Ok(Answer::Done(value)) => Ok(value),
-            Ok(Answer::Failed(failure)) => Err(ClientError::Failed(failure)),
-            Err(_) if read.is_empty() => Err(broken("the daemon closed the connection".to_owned())),
-            Err(_) => Err(broken("it is not one this version understands".to_owned())),
-        }
+        read_answer(&self.path, &read)
     }
-}
 
-impl Client {
     /// Asks, and keeps the connection for what follows the answer.
     pub(crate) async fn open(&self, question: &Question) -> Result<UnixStream, ClientError> {
-        let broken = |why: String| ClientError::Broken {
-            path: self.path.clone(),
-            why,
-        };
         let mut stream = connect(&self.path).await?;
-        let mut line = serde_json::to_vec(question).map_err(|error| broken(error.to_string()))?;
+        let mut line = serde_json::to_vec(question).map_err(|e| broken(&self.path, e))?;
         line.push(b'\n');
         let mut read = Vec::new();
         let talk = async {
@@ -93,14 +78,31 @@ impl Client {
             Ok::<_, std::io::Error>(())
         };
         match timeout(ANSWERING, talk).await {
-            Ok(talked) => talked.map_err(|error| broken(error.to_string()))?,
-            Err(_) => return Err(broken(format!("nothing within {} s", ANSWERING.as_secs()))),
+            Ok(talked) => talked.map_err(|e| broken(&self.path, e))?,
+            Err(_) => return Err(late(&self.path)),
         };
-        match serde_json::from_slice(&read) {
-            Ok(Answer::Done(_)) => Ok(stream),
-            Ok(Answer::Failed(failure)) => Err(ClientError::Failed(failure)),
-            Err(_) => Err(broken("it is not one this version understands".to_owned())),
-        }
+        read_answer(&self.path, &read).map(|_| stream)
+    }
+}
+
+fn late(path: &Path) -> ClientError {
+    broken(path, format!("nothing within {} s", ANSWERING.as_secs()))
+}
+
+/// What the daemon said.
+pub(super) fn read_answer(path: &Path, read: &[u8]) -> Result<serde_json::Value, ClientError> {
+    match serde_json::from_slice(read) {
+        Ok(Answer::Done(value)) => Ok(value),
+        Ok(Answer::Failed(failure)) => Err(ClientError::Failed(failure)),
+        Err(_) if read.is_empty() => Err(broken(path, "the daemon closed the connection")),
+        Err(_) => Err(broken(path, "it is not one this version understands")),
+    }
+}
+
+pub(super) fn broken(path: &Path, why: impl std::fmt::Display) -> ClientError {
+    ClientError::Broken {
+        path: path.to_owned(),
+        why: why.to_string(),
     }
 }
 

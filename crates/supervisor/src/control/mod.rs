@@ -4,14 +4,17 @@
 //! fetch an access token and hand over mail.
 
 mod client;
+mod quick;
 mod server;
 
 #[cfg(test)]
 mod tests;
 
 use serde::{Deserialize, Serialize};
+use token_store::Tokens;
 
 pub(crate) use client::{Client, ClientError};
+pub(crate) use quick::ask_at_once;
 pub(crate) use server::{Listener, serve};
 
 /// Longest question; a command names at most some thousand messages.
@@ -26,9 +29,9 @@ pub(crate) enum Question {
     /// A usable access token.
     Access {
         config: String,
-        /// The mailbox user, where the config gives a token to each.
+        /// Who signs in with it; empty: the only user there is.
         #[serde(default, skip_serializing_if = "String::is_empty")]
-        subject: String,
+        user: String,
     },
     /// Refresh now.
     Refresh {
@@ -71,6 +74,43 @@ pub(crate) enum Answer {
     Done(serde_json::Value),
     /// Not done.
     Failed(Failure),
+}
+
+/// An access token, as a command gets it. It is seen by no log: nothing prints an answer.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Handed {
+    pub(crate) token: String,
+    /// Who signs in with it, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<String>,
+    /// Seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expires_at: Option<u64>,
+}
+
+impl Handed {
+    /// A usable access token of a config, for the user who was named or for the only one who signs in with it.
+    pub(crate) async fn of(
+        tokens: &Tokens,
+        config: &str,
+        user: String,
+    ) -> Result<Self, token_store::TokenError> {
+        let mut users = tokens.store().account_users(config)?;
+        let user = match (user.is_empty(), users.len()) {
+            (false, _) => Some(user),
+            (true, 1) => users.pop(),
+            (true, _) => None,
+        };
+        let id = tokens.token_id(config, user.as_deref().unwrap_or_default())?;
+        let token = tokens.access(id).await?;
+        let since = |at: std::time::SystemTime| at.duration_since(std::time::UNIX_EPOCH);
+        let seconds = token.expires_at.and_then(|at| since(at).ok());
+        Ok(Self {
+            token: token.secret.expose().to_owned(),
+            user,
+            expires_at: seconds.map(|since| since.as_secs()),
+        })
+    }
 }
 
 /// Why something was not done.

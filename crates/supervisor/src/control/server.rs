@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Failure, FailureKind, LONGEST_QUESTION, Peer, Question};
+use super::{Answer, Failure, FailureKind, Handed, LONGEST_QUESTION, Peer, Question};
 use crate::run::Handle;
 
 /// Commands ask at once; a connection that says nothing only occupies a slot.
@@ -157,10 +157,7 @@ async fn answer(question: Question, handle: &Handle) -> Result<serde_json::Value
     let tokens = handle.tokens();
     match question {
         Question::Status => value(handle.status().map_err(internal)?),
-        Question::Access { config, subject } => {
-            let id = TokenId { config, subject };
-            value(tokens.access(id).await?.secret.expose())
-        }
+        Question::Access { config, user } => value(Handed::of(tokens, &config, user).await?),
         Question::Refresh { config, subject } => {
             let id = TokenId { config, subject };
             let token = tokens.refresh(&id).await?;

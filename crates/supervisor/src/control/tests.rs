@@ -8,7 +8,7 @@ fn questions_and_answers_are_single_json_lines_that_read_back_as_they_were() {
         Question::Status,
         Question::Access {
             config: "support".into(),
-            subject: String::new(),
+            user: String::new(),
         },
         Question::Refresh {
             config: "support".into(),
@@ -66,10 +66,7 @@ fn the_sockets_group_may_see_the_status_and_fetch_a_token_and_nothing_else() {
     let ask = |question: fn(String, String) -> Question| question("a".into(), "b".into());
     let all = [
         (Question::Status, true),
-        (
-            ask(|config, subject| Question::Access { config, subject }),
-            true,
-        ),
+        (ask(|config, user| Question::Access { config, user }), true),
         (
             ask(|config, subject| Question::Refresh { config, subject }),
             false,

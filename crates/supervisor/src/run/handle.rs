@@ -139,6 +139,7 @@ impl Handle {
 
     /// A token config changed: accounts that waited for it go on.
     pub(crate) fn tokens_changed(&self, config: &str) {
+        self.0.tokens.look_at(config);
         self.0.pokes.poke_users_of(config);
     }
 

@@ -137,7 +137,7 @@ async fn commands_are_answered_through_the_socket() {
         (
             Question::Access {
                 config: "nobody".into(),
-                subject: String::new(),
+                user: String::new(),
             },
             FailureKind::Unknown,
         ),

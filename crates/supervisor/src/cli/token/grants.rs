@@ -6,7 +6,7 @@ use token_store::TokenId;
 
 use super::named;
 use crate::cli::exit::{Code, Failure};
-use crate::cli::office::{Office, doorbell};
+use crate::cli::office::Office;
 use crate::cli::{prompt, table};
 use crate::control::Question;
 use crate::run::status::clock;
@@ -57,21 +57,4 @@ pub(super) async fn refresh(office: &Office, id: TokenId) -> Result<(), Failure>
         |at| format!("until {}", clock(at)),
     );
     table::line(&format!("{id} has a fresh access token, valid {until}"))
-}
-
-pub(super) async fn access(file: &Path, id: TokenId) -> Result<(), Failure> {
-    let question = Question::Access {
-        config: id.config.clone(),
-        subject: id.subject.clone(),
-    };
-    if let Some(client) = doorbell(file).await? {
-        let token = client.ask(&question).await?;
-        return table::line(token.as_str().unwrap_or_default());
-    }
-    let office = Office::open(file).await?;
-    if let Some(client) = office.daemon() {
-        let token = client.ask(&question).await?;
-        return table::line(token.as_str().unwrap_or_default());
-    }
-    table::line(office.tokens()?.access(id).await?.secret.expose())
 }

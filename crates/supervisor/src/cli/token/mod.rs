@@ -1,5 +1,6 @@
 //! `postern token`: token configs, their tokens, and the exchange with other programs' documents.
 
+mod access;
 mod define;
 mod exchange;
 mod foreign;
@@ -15,7 +16,9 @@ use token_store::{Store, TokenConfig, TokenId};
 use super::exit::{Code, Failure};
 use super::office::Office;
 use super::{request, table};
-use grants::{access, refresh, seed};
+pub(super) use access::quickly;
+use access::{Access, access};
+use grants::{refresh, seed};
 use show::{list, show, templates};
 
 #[derive(Debug, Subcommand)]
@@ -58,14 +61,11 @@ pub(crate) enum TokenCommand {
         #[arg(long, value_name = "ADDRESS", default_value = "")]
         user: String,
     },
-    /// Print a fresh access token, for scripts.
-    Access {
-        /// The token config's name.
-        name: String,
-        /// The mailbox user, where the token config gives a token to each.
-        #[arg(long, value_name = "ADDRESS", default_value = "")]
-        user: String,
-    },
+    /// Print a fresh access token, for other mail programs and scripts.
+    #[command(
+        after_help = "Examples:\n  postern token access support\n  postern token access support --format xoauth2 --user support@example.com"
+    )]
+    Access(Access),
     /// Change a token config that no file declares. Its name and its template stay.
     Edit(Box<define::EditArgs>),
     /// Write token configs in the exchange format, client secrets included; all of them when none is named.
@@ -112,9 +112,7 @@ pub(crate) async fn carry_out(file: &Path, command: TokenCommand) -> Result<(), 
             )
             .await
         }
-        TokenCommand::Access { name, user } => {
-            access(file, TokenId::for_subject(&name, &user)).await
-        }
+        TokenCommand::Access(order) => access(file, &order).await,
         TokenCommand::Edit(order) => define::edit(file, *order).await,
         TokenCommand::Export(order) => exchange::export(&Office::open(file).await?, &order),
         TokenCommand::Import(order) => import::import(file, *order).await,
