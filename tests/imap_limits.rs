@@ -121,7 +121,7 @@ fn peak_with(literal: Option<&'static str>) -> (u64, String) {
     eventually("it looked twice", Duration::from_secs(60), || {
         asked.load(Ordering::SeqCst) >= 2
     });
-    let peak = daemon.peak_kib();
+    let peak = daemon.own_peak_kib();
     assert!(daemon.stop().success());
     assert_eq!(setup.ok(&["queue", "list", "--json"], "").trim(), "[]");
     let log = std::fs::read_to_string(rig.path().join("postern.log")).unwrap();

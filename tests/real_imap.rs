@@ -68,7 +68,7 @@ fn five_hundred_messages_arrive_byte_for_byte_and_memory_stays_small() {
     eventually("the mailbox is empty", Duration::from_secs(120), || {
         dovecot.count("desk", None) == 0
     });
-    let peak = daemon.peak_kib();
+    let peak = daemon.own_peak_kib();
     assert!(daemon.stop().success());
 
     assert_eq!(
@@ -80,7 +80,8 @@ fn five_hundred_messages_arrive_byte_for_byte_and_memory_stays_small() {
         rig.provider.counts().refreshes >= 1,
         "no token was ever refreshed"
     );
-    assert!(peak < 40 * 1024, "peak memory of the daemon was {peak} KiB");
+    println!("peak memory of the daemon: {peak} KiB besides the program itself");
+    assert!(peak < 20 * 1024, "peak memory of the daemon was {peak} KiB");
     assert_eq!(setup.ok(&["queue", "list", "--json"], "").trim(), "[]");
 }
 

@@ -169,13 +169,19 @@ impl Daemon {
         status.unwrap()
     }
 
-    /// Peak resident memory in KiB.
+    /// Peak resident memory in KiB, all of it.
     pub(crate) fn peak_kib(&self) -> u64 {
+        self.status_kib("VmHWM:")
+    }
+
+    /// The same without the pages of the program's own file, which are many in a debug build and grow with the program.
+    pub(crate) fn own_peak_kib(&self) -> u64 {
+        self.peak_kib() - self.status_kib("RssFile:")
+    }
+
+    fn status_kib(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmHWM:"))
-            .unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 }
