@@ -39,6 +39,7 @@ impl Line {
         let dovecot = Dovecot::start(&rig);
         let server = match protocol {
             "imap" => dovecot.imap,
+            "pop3" => dovecot.pop3,
             other => panic!("no server for {other}"),
         };
         let proxy = Proxy::before(server);
@@ -189,4 +190,14 @@ fn an_imap_session_cut_at_any_byte_loses_and_doubles_nothing() {
 #[test]
 fn an_imap_session_harmed_anywhere_loses_and_doubles_nothing() {
     harm_anywhere("imap");
+}
+
+#[test]
+fn a_pop3_session_cut_at_any_byte_loses_and_doubles_nothing() {
+    cut_everywhere("pop3");
+}
+
+#[test]
+fn a_pop3_session_harmed_anywhere_loses_and_doubles_nothing() {
+    harm_anywhere("pop3");
 }

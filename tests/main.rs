@@ -18,6 +18,8 @@ mod imap_limits;
 mod kills;
 mod lifecycle;
 mod real_imap;
+mod real_pop3;
 mod real_relay;
 mod sendmail;
 mod windows;
+mod windows_pop3;

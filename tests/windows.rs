@@ -10,12 +10,24 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const MESSAGE: &[u8] = b"Subject: in the window\r\nDate: Tue, 14 Nov 2023 22:13:20 +0000\r\nMessage-ID: <w@x.test>\r\n\r\nbody\r\n";
+pub(crate) const MESSAGE: &[u8] = b"Subject: in the window\r\nDate: Tue, 14 Nov 2023 22:13:20 +0000\r\nMessage-ID: <w@x.test>\r\n\r\nbody\r\n";
 /// Longer than a test lives: an answer withheld for so long is never heard.
-const NEVER: Duration = Duration::from_secs(600);
+pub(crate) const NEVER: Duration = Duration::from_secs(600);
 
 /// A mailbox and a relay at the pretend provider.
 fn setup(rig: &Rig, command: &[&Path], after: &str) -> Setup {
+    let imap = rig.provider.imap().port();
+    setup_by("imap", imap, rig, command, after)
+}
+
+/// The same by another protocol.
+pub(crate) fn setup_by(
+    protocol: &str,
+    port: u16,
+    rig: &Rig,
+    command: &[&Path],
+    after: &str,
+) -> Setup {
     // A kill may fall into a refresh. A provider without theft detection keeps the old token good, so that the answer that was
     // never heard costs nothing; with it, nobody could help.
     rig.provider.set_knobs(|knobs| knobs.punish_reuse = false);
@@ -23,9 +35,9 @@ fn setup(rig: &Rig, command: &[&Path], after: &str) -> Setup {
         .iter()
         .map(|word| format!("'{}'", word.display()))
         .collect();
-    let (imap, smtp) = (rig.provider.imap().port(), rig.provider.smtp().port());
+    let smtp = rig.provider.smtp().port();
     let accounts = format!(
-        "token_configs:\n{}mailboxes:\n  - name: desk\n    protocol: imap\n    host: 127.0.0.1\n    port: {imap}\n    tls: none\n    user: desk\n    auth: {{token: desk}}\n    \
+        "token_configs:\n{}mailboxes:\n  - name: desk\n    protocol: {protocol}\n    host: 127.0.0.1\n    port: {port}\n    tls: none\n    user: desk\n    auth: {{token: desk}}\n    \
          deliver: {{command: [{}]}}\n    after: {after}\nrelays:\n  - name: desk\n    host: 127.0.0.1\n    port: {smtp}\n    tls: none\n    user: desk\n    auth: {{token: desk}}\n    \
          senders: ['@help.example']\n    rate: 10000/min\n",
         rig.token_config_yaml("desk"),
@@ -37,7 +49,7 @@ fn setup(rig: &Rig, command: &[&Path], after: &str) -> Setup {
 }
 
 /// A command that files its message, then kills the daemon before its own exit 0 can be noted; only the first time.
-fn deadly_command(dir: &Path) -> (PathBuf, PathBuf) {
+pub(crate) fn deadly_command(dir: &Path) -> (PathBuf, PathBuf) {
     let (_, filed) = filing_command(dir);
     let script = dir.join("deadly");
     let text = "#!/bin/sh\nset -e\ncat > \"$1/$POSTERN_DELIVERY_ID.$$\"\nif [ ! -e \"$1/.killed\" ]; then : > \"$1/.killed\"; kill -9 $PPID; fi\n";
@@ -46,7 +58,7 @@ fn deadly_command(dir: &Path) -> (PathBuf, PathBuf) {
     (script, filed)
 }
 
-fn names(filed: &Path) -> Vec<String> {
+pub(crate) fn names(filed: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(filed)
         .unwrap()
         .flatten()
@@ -71,13 +83,13 @@ fn below_received(bytes: &[u8]) -> &[u8] {
 }
 
 /// Messages delivered whose mailbox has not confirmed the acknowledgement yet.
-fn unacknowledged(setup: &Setup) -> u64 {
+pub(crate) fn unacknowledged(setup: &Setup) -> u64 {
     let status: serde_json::Value =
         serde_json::from_str(&setup.ok(&["status", "--json"], "")).unwrap();
     status["mailboxes"][0]["unacknowledged"].as_u64().unwrap()
 }
 
-fn wait_until_dead(daemon: Daemon) {
+pub(crate) fn wait_until_dead(daemon: Daemon) {
     let pid = daemon.pid();
     eventually(
         "the daemon was killed by its own command",

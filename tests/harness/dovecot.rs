@@ -1,4 +1,4 @@
-//! A private Dovecot: IMAP over TLS and STARTTLS, tokens checked by introspection at the rig's token endpoint.
+//! A private Dovecot: IMAP and POP3 over TLS and STARTTLS, tokens checked by introspection at the rig's token endpoint.
 
 use super::rig::{Rig, open_to_all};
 use super::{eventually, free_port, port_open};
@@ -14,6 +14,8 @@ const MAIL_UID: u32 = 5000;
 pub(crate) struct Dovecot {
     pub(crate) imap: u16,
     pub(crate) imaps: u16,
+    pub(crate) pop3: u16,
+    pub(crate) pop3s: u16,
     dir: PathBuf,
     written: std::cell::Cell<u64>,
 }
@@ -35,6 +37,8 @@ impl Dovecot {
         let dovecot = Self {
             imap: free_port(),
             imaps: free_port(),
+            pop3: free_port(),
+            pop3s: free_port(),
             dir,
             written: std::cell::Cell::new(0),
         };
@@ -47,7 +51,9 @@ impl Dovecot {
             .unwrap();
         assert!(status.success(), "Dovecot did not start: {status}");
         eventually("Dovecot listens", Duration::from_secs(20), || {
-            port_open(dovecot.imap) && port_open(dovecot.imaps)
+            [dovecot.imap, dovecot.imaps, dovecot.pop3, dovecot.pop3s]
+                .into_iter()
+                .all(port_open)
         });
         dovecot
     }
@@ -157,16 +163,35 @@ impl Dovecot {
         .unwrap();
     }
 
+    fn pop3_service(&self) -> String {
+        let (pop3, pop3s) = (self.pop3, self.pop3s);
+        format!(
+            "service pop3-login {{
+  service_count = 0
+  process_min_avail = 1
+  inet_listener pop3 {{
+    port = {pop3}
+  }}
+  inet_listener pop3s {{
+    port = {pop3s}
+    ssl = yes
+  }}
+}}
+"
+        )
+    }
+
     fn write_config(&self, rig: &Rig) {
         let dir = self.dir.display();
         let top = rig.path().display();
         self.write_introspection(rig);
         let (imap, imaps) = (self.imap, self.imaps);
+        let pop3 = self.pop3_service();
         let config = format!(
             r#"base_dir = {dir}/base
 state_dir = {dir}/state
 log_path = {top}/dovecot.log
-protocols = imap lmtp
+protocols = imap pop3 lmtp
 listen = 127.0.0.1
 ssl = yes
 ssl_cert = <{top}/server.pem
@@ -221,7 +246,7 @@ service imap-login {{
     ssl = yes
   }}
 }}
-service stats {{
+{pop3}service stats {{
   client_limit = 1000
 }}
 namespace inbox {{

@@ -15,7 +15,7 @@ const AHEAD: usize = 200;
 /// Deliveries come in runs: the spool is asked now and then, not after each.
 const BREATH: Duration = Duration::from_millis(20);
 /// Fewer deletions than this wait for more while deliveries run.
-const WORTH: usize = 100;
+const WORTH: u64 = 100;
 /// A server may take its time to remove thousands of messages.
 const QUIT: Duration = Duration::from_secs(300);
 
@@ -84,6 +84,7 @@ impl Session {
     /// for another attempt.
     async fn wait_for_deliveries(&mut self, left: u64) -> Result<Waited, FetchError> {
         let (mut before, mut until) = (u64::MAX, Instant::now() + LINGER);
+        let mut told = self.undelivered()?;
         loop {
             let undelivered = self.undelivered()?;
             if undelivered <= left {
@@ -92,6 +93,11 @@ impl Session {
             let Context { mailbox, parts, .. } = &self.context;
             if parts.spool.deliverable(&mailbox.name)? == 0 {
                 return Ok(Waited::GaveUp);
+            }
+            // What is marked stays in the spool until QUIT, so the rows are not read for every few of them.
+            if told.saturating_sub(undelivered) >= WORTH {
+                told = undelivered;
+                self.acknowledge().await?;
             }
             if undelivered < before {
                 (before, until) = (undelivered, Instant::now() + LINGER);
@@ -110,9 +116,6 @@ impl Session {
                 }
                 () = stops.shutdown.cancelled() => return Ok(Waited::GaveUp),
                 () = sleep_until(until) => return Ok(Waited::GaveUp),
-            }
-            if self.due()?.len() >= WORTH {
-                self.acknowledge().await?;
             }
         }
     }

@@ -1,8 +1,10 @@
 //! POP3 servers that lie or break off: literal dialogues, and nothing but whole messages comes out of them.
 
+use std::time::Duration;
+
 use sandbox::script::{Script, Step};
 use spool::Direction;
-use token_store::accounts::{After, Condition, Mailbox};
+use token_store::accounts::{After, Condition, Mailbox, Watch};
 
 use crate::gateway::{FILE, Gateway, local, until};
 use crate::pop3::pop3;
@@ -40,24 +42,13 @@ fn and(mut session: Vec<Step>, more: &[(&str, &str)]) -> Vec<Step> {
 async fn start(dialogues: Vec<Vec<Step>>) -> (Gateway, Script, Mailbox) {
     let gateway = Gateway::new();
     let script = Script::start(dialogues).await.unwrap();
-    let mailbox = pop3(gateway.mailbox_at(script.address().port(), After::Delete, FILE));
+    let mailbox = gateway.mailbox_at(script.address().port(), After::Delete, FILE);
+    // The dialogues follow each other without a person.
+    let mailbox = Mailbox {
+        watch: Watch::Every(Duration::from_millis(100)),
+        ..pop3(mailbox)
+    };
     (gateway, script, mailbox)
-}
-
-/// Ends every pause until a condition holds.
-async fn poked_until(gateway: &Gateway, what: &str, mut holds: impl FnMut() -> bool) {
-    until(what, || {
-        let pauses = match gateway.condition() {
-            Some(Condition::Waiting { .. }) => true,
-            Some(Condition::Working { doing }) => doing.starts_with("waiting for the next poll"),
-            _ => false,
-        };
-        if pauses {
-            gateway.parts.poke.notify_one();
-        }
-        holds()
-    })
-    .await;
 }
 
 #[test]
@@ -82,7 +73,7 @@ fn the_end_of_the_connection_inside_a_message_is_no_end_and_nothing_is_deleted()
             );
             let (gateway, script, mailbox) = start(vec![broken, whole]).await;
             let running = gateway.start(mailbox);
-            poked_until(&gateway, "the whole one is delivered", || {
+            until("the whole one is delivered", || {
                 gateway.delivered().len() == 1
             })
             .await;
@@ -119,7 +110,7 @@ fn an_empty_body_or_half_of_one_is_not_taken_in_until_the_server_insists() {
         );
         let (gateway, script, mailbox) = start(vec![look(), look(), look(), last]).await;
         let running = gateway.start(mailbox);
-        poked_until(&gateway, "the half one is believed", || {
+        until("the half one is believed", || {
             gateway.delivered() == [b"Subject: half\r\n\r\n".to_vec()]
         })
         .await;
@@ -141,7 +132,7 @@ fn a_message_that_breaks_every_connection_keeps_the_others_back_only_twice() {
         );
         let (gateway, script, mailbox) = start(vec![broken(), broken(), around]).await;
         let running = gateway.start(mailbox);
-        poked_until(&gateway, "the second is delivered", || {
+        until("the second is delivered", || {
             gateway.delivered() == [b"S: second\r\n\r\n".to_vec()]
         })
         .await;
@@ -177,10 +168,7 @@ fn a_refused_message_keeps_no_other_back_and_a_refused_deletion_is_repeated_alon
             matches!(gateway.condition(), Some(Condition::Working { doing }) if doing.contains("can't be deleted: the server answered DELE with -ERR locked"))
         })
         .await;
-        poked_until(&gateway, "both are delivered", || {
-            gateway.delivered().len() == 2
-        })
-        .await;
+        until("both are delivered", || gateway.delivered().len() == 2).await;
         let heard = script.finished().await.unwrap();
         running.stop().await;
         let deletions = heard.iter().filter(|line| line.starts_with("DELE"));
