@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
 const USER: &str = "desk@sandbox.test";
 /// Long enough for a busy machine. A mailbox that waits for consent would look again by itself only after minutes.
 const SOON: Duration = Duration::from_secs(20);
@@ -86,20 +86,7 @@ fn signed_in(rig: &Rig) -> (Daemon, Setup, Browser) {
     ));
     setup.ok(&["admin", "password"], PASSWORD);
     let daemon = setup.start();
-    let mut browser = Browser {
-        page: format!("http://localhost:{port}"),
-        cookies: BTreeMap::new(),
-        ours: String::new(),
-    };
-    let form = browser.get("/");
-    form.shows("<h1>Sign in</h1>");
-    let token = form.hidden("sign_in_token");
-    let fields = [
-        ("sign_in_token", token.as_str()),
-        ("name", "admin"),
-        ("password", PASSWORD),
-    ];
-    browser.post("/sign-in", &fields).shows("<h1>Overview</h1>");
+    let browser = Browser::sign_in(port);
     (daemon, setup, browser)
 }
 
@@ -120,7 +107,7 @@ fn add(rig: &Rig, browser: &mut Browser, csrf: &str) -> Page {
 }
 
 /// Keeps cookies by host and follows redirects, as a browser does.
-struct Browser {
+pub(crate) struct Browser {
     page: String,
     cookies: BTreeMap<(String, String), String>,
     /// Everything that the admin page has answered.
@@ -128,7 +115,26 @@ struct Browser {
 }
 
 impl Browser {
-    fn get(&mut self, path: &str) -> Page {
+    /// Signs in to the page that listens on this port, with [`PASSWORD`].
+    pub(crate) fn sign_in(port: u16) -> Self {
+        let mut browser = Self {
+            page: format!("http://localhost:{port}"),
+            cookies: BTreeMap::new(),
+            ours: String::new(),
+        };
+        let form = browser.get("/");
+        form.shows("<h1>Sign in</h1>");
+        let token = form.hidden("sign_in_token");
+        let fields = [
+            ("sign_in_token", token.as_str()),
+            ("name", "admin"),
+            ("password", PASSWORD),
+        ];
+        browser.post("/sign-in", &fields).shows("<h1>Overview</h1>");
+        browser
+    }
+
+    pub(crate) fn get(&mut self, path: &str) -> Page {
         self.follow(format!("{}{path}", self.page))
     }
 
@@ -196,10 +202,10 @@ impl Browser {
 }
 
 /// What came at the end of the redirects.
-struct Page {
+pub(crate) struct Page {
     status: u16,
     head: String,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Page {

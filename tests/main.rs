@@ -17,6 +17,7 @@ mod house;
 mod imap_limits;
 mod kills;
 mod lifecycle;
+mod notices;
 mod real_imap;
 mod real_pop3;
 mod real_relay;

@@ -51,6 +51,8 @@ pub enum Kind {
     AccountFailing,
     /// Mail waits for a person.
     HeldMail,
+    /// Copies of held mail will be given up here soon, for their age or their size.
+    HeldMailEnding,
     /// The disk of the spool is nearly full.
     DiskLow,
     /// Notices cannot be told by a channel.
@@ -59,7 +61,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ConsentNeeded,
         Self::Configuration,
         Self::RefreshTokenExpired,
@@ -68,6 +70,7 @@ impl Kind {
         Self::EndpointFailing,
         Self::AccountFailing,
         Self::HeldMail,
+        Self::HeldMailEnding,
         Self::DiskLow,
         Self::ChannelFailing,
     ];
@@ -84,6 +87,7 @@ impl Kind {
             Self::EndpointFailing => "endpoint_failing",
             Self::AccountFailing => "account_failing",
             Self::HeldMail => "held_mail",
+            Self::HeldMailEnding => "held_mail_ending",
             Self::DiskLow => "disk_low",
             Self::ChannelFailing => "channel_failing",
         }
@@ -257,6 +261,13 @@ impl Notice {
     #[must_use]
     pub fn told(&self, channel: Channel) -> Told {
         self.told.get(&channel).cloned().unwrap_or_default()
+    }
+
+    /// How a channel fails to tell what it still has to tell of it.
+    #[must_use]
+    pub fn failing(&self, channel: Channel) -> Option<&Told> {
+        let told = self.told.get(&channel).filter(|told| told.tries > 0)?;
+        (self.is_open() || told.raised_at > told.mended_at).then_some(told)
     }
 
     /// What a channel has to tell of it now.

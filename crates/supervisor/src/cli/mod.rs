@@ -5,6 +5,7 @@ mod check;
 mod exit;
 mod loopback;
 mod mailbox;
+mod notices;
 mod office;
 mod prompt;
 mod queue;
@@ -93,6 +94,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// What needs an administrator, and where it was told.
+    Notices(notices::NoticesCommand),
     /// Who may sign in to the admin page.
     #[command(subcommand)]
     Admin(admin::AdminCommand),
@@ -183,6 +186,7 @@ async fn dispatch(cli: Cli) -> ExitCode {
         Command::Relay(command) => relay::carry_out(file, command).await,
         Command::Queue(command) => queue::carry_out(file, command).await,
         Command::Sendmail { arguments } => crate::sendmail::sendmail(file, &arguments).await,
+        Command::Notices(command) => notices::carry_out(file, command).await,
         Command::Admin(command) => admin::carry_out(file, command).await,
     };
     code(done)

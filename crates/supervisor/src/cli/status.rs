@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::exit::{Code, Failure};
 use super::office::{Office, doorbell};
-use super::table;
+use super::{notices, table};
 use crate::control::{Client, Question};
 use crate::run::status::{self, AccountLine, Report, clock};
 
@@ -56,6 +56,12 @@ fn print(report: &Report) -> Result<(), Failure> {
             ))?;
         }
         _ => table::line("the daemon does not run; this is what the databases know")?,
+    }
+    if !report.notices.is_empty() {
+        table::line("\nWhat needs you")?;
+        for notice in &report.notices {
+            notices::print(notice)?;
+        }
     }
     for (title, accounts) in [("Mailboxes", &report.mailboxes), ("Relays", &report.relays)] {
         if !accounts.is_empty() {

@@ -131,7 +131,8 @@ fn ticket_command(command: &Field<'_>, more: &[Option<Field<'_>>; 2]) -> Option<
     }))
 }
 
-fn words(field: &Field<'_>) -> Option<Vec<String>> {
+/// A command: a list of texts, of which the first is a program's absolute path.
+pub(super) fn words(field: &Field<'_>) -> Option<Vec<String>> {
     let expected =
         "a list: the program's absolute path, then its arguments; it is never given to a shell";
     let items = field.list(expected)?;

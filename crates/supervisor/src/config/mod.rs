@@ -8,6 +8,7 @@ mod deliver;
 mod mailboxes;
 mod mistake;
 mod nearest;
+mod notices;
 pub(crate) mod peek;
 mod pop3;
 mod quote;
@@ -30,6 +31,7 @@ use token_store::accounts::Declared;
 
 pub(crate) use mistake::Mistakes;
 use mistake::{Mistake, Place};
+pub(crate) use notices::{Notices, Webhook};
 use reader::Reader;
 pub(crate) use sections::{CONTROL_SOCKET, DROP_DIR};
 pub(crate) use surroundings::{Secrets, Surroundings};
@@ -54,6 +56,8 @@ pub(crate) struct Config {
     pub(crate) web: Option<Web>,
     /// Where replies come in; empty: switched off.
     pub(crate) submission: Vec<sender::Submission>,
+    /// How an administrator is told of what is wrong.
+    pub(crate) notices: Notices,
     /// Trusted for token endpoints besides the system's roots.
     pub(crate) token_ca_file: Option<PathBuf>,
     /// Token configs, mailboxes and relays of this file.

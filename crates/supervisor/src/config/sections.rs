@@ -12,7 +12,9 @@ use token_store::accounts::Declared;
 use super::accounts::Known;
 use super::reader::{Field, Section};
 use super::surroundings::{Secrets, Surroundings};
-use super::{Config, KeySource, Log, LogFormat, Web, mailboxes, origin, relays, token_configs};
+use super::{
+    Config, KeySource, Log, LogFormat, Web, mailboxes, notices, origin, relays, token_configs,
+};
 
 /// Where the package keeps things when the file says nothing.
 const STATE_DIR: &str = "/var/lib/postern";
@@ -45,6 +47,7 @@ pub(super) fn config(file: &Path, root: Section<'_>, surroundings: &Surroundings
     let web = web(&root);
     let submission = submission(&root);
     let token_ca_file = root.get("token_ca_file").and_then(|field| absolute(&field));
+    let notices = notices::read(&root, surroundings);
     let mut known = Known {
         library: &library,
         configs: BTreeMap::new(),
@@ -65,6 +68,7 @@ pub(super) fn config(file: &Path, root: Section<'_>, surroundings: &Surroundings
         log,
         web,
         submission,
+        notices,
         token_ca_file,
         declared: Declared {
             token_configs,

@@ -60,6 +60,8 @@ pub(crate) enum Question {
     Release { messages: Vec<i64> },
     /// Drop messages.
     Delete { messages: Vec<i64> },
+    /// Tell a test by every channel of notices.
+    TestNotices,
     /// Read the configuration again.
     Reload,
     /// After the answer the connection is a submission session.

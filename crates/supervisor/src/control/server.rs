@@ -204,6 +204,7 @@ async fn answer(question: Question, handle: &Handle) -> Result<serde_json::Value
             value(handle.spool().delete(messages).await.map_err(internal)?)
         }
         Question::Sendmail => value(()),
+        Question::TestNotices => value(handle.test_notices().await),
         Question::Reload => match handle.reload_file().await {
             Ok(words) => value(words),
             Err(error @ crate::run::ReloadError::Stopping) => {

@@ -88,6 +88,7 @@ fn the_sockets_group_may_see_the_status_and_fetch_a_token_and_nothing_else() {
         ),
         (Question::Release { messages: vec![] }, false),
         (Question::Delete { messages: vec![] }, false),
+        (Question::TestNotices, false),
         (Question::Reload, false),
     ];
     for (question, guest) in all {

@@ -12,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 use super::accounts::{Accounts, Change, Shared, of_store, routes};
 use super::alive::Alive;
 use super::doors::Page;
+use super::notices::{self, Tried};
 use super::plan::Account;
 use super::pokes::Pokes;
 use super::status::{self, Report};
-use crate::config::{Config, Mistakes, Secrets};
+use crate::config::{Config, Mistakes, Notices, Secrets};
 
 /// The running daemon, as seen from its doors. Clone shares.
 #[derive(Clone)]
@@ -120,6 +121,21 @@ impl Handle {
     /// Which relay serves whom, followed through reloads.
     pub(super) fn routes(&self) -> watch::Receiver<Arc<Routes>> {
         self.0.routes.subscribe()
+    }
+
+    /// How every account fares.
+    pub(super) fn board(&self) -> &Board {
+        &self.0.board
+    }
+
+    /// The channels of notices, as the file has them by now.
+    pub(super) fn notices(&self) -> Notices {
+        self.with_config(|config| config.notices.clone())
+    }
+
+    /// Tells a test by every channel of notices.
+    pub(crate) async fn test_notices(&self) -> Vec<Tried> {
+        notices::test(self).await
     }
 
     /// The tokens.
@@ -231,15 +247,23 @@ impl Handle {
             .map_err(|_| ReloadError::Stopping)?;
         let mut words = words.await.map_err(|_| ReloadError::Stopping)?;
         self.0.routes.send_replace(Arc::new(table));
-        let (fixed, changed) = self.with_config(|old| {
-            let found = (needs_restart(old, &new), changed_token_configs(old, &new));
+        let (fixed, changed, channels) = self.with_config(|old| {
+            let found = (
+                needs_restart(old, &new),
+                changed_token_configs(old, &new),
+                old.notices != new.notices,
+            );
             // Sections that only a restart can change stay as they run, so that the next reload tells of them again.
             old.declared = new.declared.clone();
+            old.notices = new.notices.clone();
             found
         });
         for config in changed {
             self.tokens_changed(&config);
             words.push(format!("token config {config} has changed"));
+        }
+        if channels {
+            words.push("notices are told by other channels".to_owned());
         }
         words.extend(fixed);
         if words.is_empty() {

@@ -11,6 +11,7 @@ mod drop_box;
 mod handle;
 mod lock;
 pub(crate) mod log;
+pub(crate) mod notices;
 mod open;
 mod plan;
 mod pokes;
@@ -148,6 +149,8 @@ impl Gateway {
             let room = sender::listen(listener, rules, routes, spool, shutdown.clone());
             rooms.open("submission", room);
         }
+        let notices = notices(handle.clone(), shutdown.clone());
+        rooms.open("notices", notices);
         let dropped = drop_box::empty(drop_dir, handle.clone(), shutdown.clone());
         rooms.open("drop directory", dropped);
         if let (Some(listener), Some(page)) = (doors.web, page) {
@@ -256,6 +259,19 @@ async fn refresh(tokens: Tokens, shutdown: CancellationToken) {
     let tell = |why: &str, pause: Duration| {
         tracing::error!(
             "refreshing tokens ahead of need stopped, {why}; it starts again in {} s",
+            pause.as_secs()
+        );
+    };
+    supervise(shutdown, make, tell).await;
+}
+
+/// Tells an administrator what is wrong; that it failed itself is said in the log alone.
+async fn notices(handle: Handle, shutdown: CancellationToken) {
+    let stop = shutdown.clone();
+    let make = move || notices::run(handle.clone(), stop.clone());
+    let tell = |why: &str, pause: Duration| {
+        tracing::error!(
+            "notices stopped, {why}; they start again in {} s",
             pause.as_secs()
         );
     };

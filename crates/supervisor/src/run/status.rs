@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use spool::{Direction, Spool};
 use token_store::accounts::{Board, Condition, Kind};
+use token_store::notices::Notice;
 use token_store::{Store, TokenStatus};
 
 /// The whole report.
@@ -18,6 +19,56 @@ pub(crate) struct Report {
     pub(crate) relays: Vec<AccountLine>,
     /// [`TokenStatus`], as JSON: this side of the socket only prints it.
     pub(crate) tokens: Vec<serde_json::Value>,
+    /// What an administrator must see at this moment.
+    #[serde(default)]
+    pub(crate) notices: Vec<NoticeLine>,
+}
+
+/// One notice.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct NoticeLine {
+    /// One word: `consent_needed`, `held_mail`, ...
+    pub(crate) kind: String,
+    /// `mailbox support`, `token support`, `disk`, ...
+    pub(crate) about: String,
+    pub(crate) words: String,
+    pub(crate) advice: String,
+    /// Seconds since 1970.
+    pub(crate) since: i64,
+    /// Seconds since 1970; None while it lasts.
+    pub(crate) cleared_at: Option<i64>,
+    /// Where it was told, and where that fails.
+    pub(crate) told: Vec<ToldLine>,
+}
+
+/// What one channel has told of a notice. Seconds since 1970.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ToldLine {
+    pub(crate) channel: String,
+    pub(crate) raised_at: Option<i64>,
+    pub(crate) mended_at: Option<i64>,
+    /// Why the last try failed; None: it did not.
+    pub(crate) error: Option<String>,
+}
+
+impl From<Notice> for NoticeLine {
+    fn from(notice: Notice) -> Self {
+        let told = notice.told.into_iter().map(|(channel, told)| ToldLine {
+            channel: channel.key().to_owned(),
+            raised_at: told.raised_at,
+            mended_at: told.mended_at,
+            error: told.error,
+        });
+        Self {
+            kind: notice.cause.kind.key().to_owned(),
+            about: notice.cause.about.to_string(),
+            words: notice.cause.words,
+            advice: notice.cause.advice,
+            since: notice.since,
+            cleared_at: notice.cleared_at,
+            told: told.collect(),
+        }
+    }
 }
 
 /// One mailbox or relay.
@@ -71,6 +122,7 @@ pub(crate) fn report(
         .iter()
         .map(serde_json::to_value)
         .collect::<Result<_, _>>()?;
+    let notices = store.notices()?.into_iter().filter(Notice::is_open);
     let version = env!("CARGO_PKG_VERSION").to_owned();
     Ok(Report {
         version,
@@ -80,6 +132,7 @@ pub(crate) fn report(
         mailboxes,
         relays,
         tokens,
+        notices: notices.map(NoticeLine::from).collect(),
     })
 }
 
@@ -131,6 +184,14 @@ pub(crate) fn in_words(condition: &Condition) -> (&'static str, String) {
         Condition::Paused => ("paused", "paused".to_owned()),
         Condition::Stopped => ("stopped", "stopped".to_owned()),
     }
+}
+
+/// Seconds since 1970 as a UTC date.
+pub(crate) fn day(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(
+        |_| "an unknown day".to_owned(),
+        |at| at.strftime("%Y-%m-%d").to_string(),
+    )
 }
 
 /// Seconds since 1970 as UTC date and time.

@@ -52,6 +52,8 @@ pub struct Light {
     pub since: i64,
     /// Seconds since 1970 of the last `Working`.
     pub last_success: Option<i64>,
+    /// Seconds since 1970: since when it is in trouble without a `Working` between; `None` when it is not.
+    pub failing_since: Option<i64>,
 }
 
 /// The conditions of all accounts; Clone shares.
@@ -72,18 +74,37 @@ impl Board {
                 condition: condition.clone(),
                 since: now,
                 last_success: None,
+                failing_since: None,
             });
         if light.condition != condition {
             light.condition = condition;
             light.since = now;
         }
         light.last_success = worked.or(light.last_success);
+        match light.condition {
+            Condition::Working { .. } | Condition::Paused => light.failing_since = None,
+            Condition::Waiting { .. } | Condition::Blocked { .. } => {
+                light.failing_since.get_or_insert(now);
+            }
+            // Begun anew: not yet known to be well.
+            Condition::Starting | Condition::Stopped => {}
+        }
     }
 
     /// The condition of one account, if it was ever set.
     #[must_use]
     pub fn get(&self, kind: Kind, name: &str) -> Option<Light> {
         self.lights().get(&(kind, name.to_owned())).cloned()
+    }
+
+    /// Every account whose condition was ever set.
+    #[must_use]
+    pub fn all(&self) -> Vec<(Kind, String, Light)> {
+        let lights = self.lights();
+        let all = lights
+            .iter()
+            .map(|((kind, name), light)| (*kind, name.clone(), light.clone()));
+        all.collect()
     }
 
     /// Forgets an account.
@@ -125,6 +146,17 @@ mod tests {
             board.get(Kind::Relay, "a").is_none(),
             "a relay of the same name is another account"
         );
+        let since = light.failing_since;
+        assert!(since.is_some());
+        board.set(Kind::Mailbox, "a", Condition::Starting);
+        assert_eq!(
+            board.all()[0].2.failing_since,
+            since,
+            "not yet known to be well"
+        );
+        let doing = "waiting for new mail".to_owned();
+        board.set(Kind::Mailbox, "a", Condition::Working { doing });
+        assert_eq!(board.get(Kind::Mailbox, "a").unwrap().failing_since, None);
         board.remove(Kind::Mailbox, "a");
         assert!(board.get(Kind::Mailbox, "a").is_none());
     }

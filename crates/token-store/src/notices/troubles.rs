@@ -63,6 +63,24 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Whether a token of this config is not well. `now` in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub fn is_token_troubled(&self, config: &str, now: i64) -> Result<bool, StoreError> {
+        self.read(|rows| {
+            let Some(known) = rows.token_config(config)? else {
+                return Ok(false);
+            };
+            let flow = known.entry.config.flow;
+            let tokens = rows.tokens_without_secrets(config)?;
+            let unwell = |(_, token): &(TokenId, Token)| worst(token, flow, now).is_some();
+            Ok(known.entry.valid && tokens.iter().any(unwell))
+        })
+    }
+}
+
 struct Portion {
     troubles: Vec<TokenTrouble>,
     /// Where the next one begins; `None` at the end.

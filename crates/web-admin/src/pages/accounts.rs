@@ -7,6 +7,7 @@ use provider_template::Tls;
 use spool::{Counts, Direction};
 use token_store::accounts::{After, Auth, Condition, Kind, Light, Mailbox, Relay};
 
+use super::notices::anchor;
 use super::{Frame, Section, html};
 use crate::error::PageError;
 use crate::session::SignedIn;
@@ -51,6 +52,18 @@ struct RelayRow {
     senders: String,
     limits: String,
     declared_in: Option<String>,
+}
+
+impl MailboxRow {
+    fn anchor(&self) -> String {
+        anchor("mailbox", &self.fare.name)
+    }
+}
+
+impl RelayRow {
+    fn anchor(&self) -> String {
+        anchor("relay", &self.fare.name)
+    }
 }
 
 #[derive(Template)]
@@ -191,6 +204,7 @@ mod tests {
             condition: Condition::Working { doing },
             since: 1,
             last_success: Some(1),
+            failing_since: None,
         };
         let held = Counts {
             held: 1,

@@ -6,6 +6,7 @@ pub(crate) mod consent;
 mod form;
 pub(crate) mod health;
 mod notes;
+mod notices;
 pub(crate) mod overview;
 pub(crate) mod sign_in;
 pub(crate) mod tokens;
@@ -13,13 +14,12 @@ pub(crate) mod tokens;
 use askama::Template;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{Html, IntoResponse, Response};
-use token_store::state::State;
-use token_store::{TokenConfig, TokenStatus};
 
 use crate::error::PageError;
 use crate::flash::Flash;
 use crate::session::SignedIn;
-use crate::{App, Inner, words};
+use crate::{App, Inner};
+use notices::Notices;
 
 /// The style sheet's route.
 pub(crate) const STYLE_PATH: &str = "/style.css";
@@ -56,18 +56,12 @@ pub(crate) struct Frame {
     section: Section,
     who: Option<Who>,
     flash: Option<Flash>,
-    notices: Vec<Notice>,
+    notices: Notices,
 }
 
 struct Who {
     admin: String,
     csrf: String,
-}
-
-/// A token that wants an administrator, shown below the top bar as its notifications say.
-struct Notice {
-    token: String,
-    words: String,
 }
 
 impl Inner {
@@ -80,7 +74,7 @@ impl Inner {
             section: Section::Elsewhere,
             who: None,
             flash: None,
-            notices: Vec::new(),
+            notices: Notices::default(),
         }
     }
 
@@ -91,8 +85,6 @@ impl Inner {
         section: Section,
         title: &str,
     ) -> Result<Frame, PageError> {
-        let statuses = self.store().token_statuses()?;
-        let configs = self.store().token_configs()?;
         Ok(Frame {
             section,
             who: Some(Who {
@@ -100,7 +92,7 @@ impl Inner {
                 csrf: by.session.csrf.clone(),
             }),
             flash: self.flashes.take(&by.session.id),
-            notices: notices(&statuses, &configs, words::now()),
+            notices: notices::open(self.store())?,
             ..self.bare_frame(title)
         })
     }
@@ -116,33 +108,6 @@ impl Inner {
             tracing::error!(%error, admin, what, "the audit could not be written");
         }
     }
-}
-
-/// Which valid tokens have ended although somebody wants to be told.
-fn notices(statuses: &[TokenStatus], configs: &[TokenConfig], now: i64) -> Vec<Notice> {
-    let past = |at: Option<i64>| at.is_some_and(|at| at <= now);
-    let mut notices = Vec::new();
-    for status in statuses.iter().filter(|status| status.valid) {
-        let Some(config) = configs.iter().find(|c| c.entry.name == status.config) else {
-            continue;
-        };
-        let wanted = config.entry.config.notifications;
-        let refused = status.state == State::NeedsConsent && status.failure.is_some();
-        let words = if wanted.expired_refresh_token && past(status.refresh_expires_at) {
-            "the refresh token has expired"
-        } else if wanted.expired_refresh_token && refused {
-            "the refresh token is no longer accepted"
-        } else if wanted.expired_token && past(status.expires_at) {
-            "the token has expired"
-        } else {
-            continue;
-        };
-        notices.push(Notice {
-            token: status.config.clone(),
-            words: words.to_owned(),
-        });
-    }
-    notices
 }
 
 /// Renders a page.

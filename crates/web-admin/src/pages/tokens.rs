@@ -7,6 +7,7 @@ use provider_template::Flow;
 use token_store::state::State as TokenState;
 use token_store::{Failure, TokenError, TokenId, TokenStatus};
 
+use super::notices::anchor;
 use super::{Frame, Section, html};
 use crate::App;
 use crate::error::{PageError, see_other};
@@ -36,6 +37,12 @@ struct TokenRow {
     declared_in: Option<String>,
     /// There may be a refresh token to use.
     can_refresh: bool,
+}
+
+impl TokenRow {
+    fn anchor(&self) -> String {
+        anchor("token", &self.name)
+    }
 }
 
 /// The last failure; without the words when the state says them already.

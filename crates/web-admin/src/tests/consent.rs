@@ -192,7 +192,6 @@ async fn a_failed_refresh_says_what_the_provider_said_and_escapes_it() {
     page.shows("&#60;script&#62;alert(1)&#60;/script&#62;");
     page.hides("<script");
     page.shows("What to do:");
-    page.shows("<a href=\"/postern/tokens\">support</a>: the refresh token is no longer accepted");
     page.shows("Refresh now</button>");
 }
 

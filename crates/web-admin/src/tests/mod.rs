@@ -2,6 +2,7 @@
 
 mod consent;
 mod doors;
+mod notices;
 mod pages;
 
 use std::collections::BTreeMap;

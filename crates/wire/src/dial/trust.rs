@@ -54,6 +54,12 @@ impl Trust {
         }
     }
 
+    /// The same trust for a client of another protocol over TLS, such as HTTPS.
+    #[must_use]
+    pub fn client_config(&self) -> ClientConfig {
+        (*self.config).clone()
+    }
+
     pub(super) fn connector(&self) -> TlsConnector {
         TlsConnector::from(Arc::clone(&self.config))
     }
