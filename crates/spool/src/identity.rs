@@ -93,6 +93,9 @@ pub(crate) fn moved_by_hash(
     key: &Key,
     sha256: &[u8; 32],
 ) -> Result<bool> {
+    if !may_be_old(t, folder, key)? {
+        return Ok(false);
+    }
     let stale = t
         .conn
         .prepare_cached(
@@ -133,6 +136,9 @@ pub(crate) fn moved_by_headline(
     headline: &Headline,
     size: u64,
 ) -> Result<bool> {
+    if !may_be_old(t, folder, key)? {
+        return Ok(false);
+    }
     let headline = headline.shortened();
     let stale = t
         .conn
@@ -157,9 +163,30 @@ pub(crate) fn moved_by_headline(
     move_key(t, folder, stale, key)
 }
 
+/// So long after a folder was first listed to its end under a new uidvalidity, its messages may be old ones that are still being put
+/// back. After that they are new, also when they have the very bytes of an old one.
+const RESTORING: i64 = 7 * 86_400;
+
+/// Whether a message under this key may be one that had another key before.
+fn may_be_old(t: &Tables<'_>, folder: i64, key: &Key) -> Result<bool> {
+    Ok(!t
+        .conn
+        .prepare_cached("SELECT 1 FROM folder WHERE id = ? AND uidvalidity = ? AND whole_at < ?")?
+        .exists(params![folder, key.uidvalidity, t.now - RESTORING])?)
+}
+
+/// The folder was listed, and its messages taken in, to its end.
+pub(crate) fn listed_whole(t: &Tables<'_>, folder: i64, uidvalidity: u32) -> Result<()> {
+    t.execute(
+        "UPDATE folder SET uidvalidity = ?2, whole_at = ?3 WHERE id = ?1 AND uidvalidity IS NOT ?2",
+        params![folder, uidvalidity, t.now],
+    )?;
+    Ok(())
+}
+
 /// Replaces a stale key (uidvalidity, uid) by `key`, whose row is there already. A message that is
 /// still here follows, so that it can be acknowledged. False: there is no stale key.
-fn move_key(t: &Tables<'_>, folder: i64, stale: Option<(u32, u32)>, key: &Key) -> Result<bool> {
+fn move_key(t: &Tables<'_>, folder: i64, stale: Option<(i64, u32)>, key: &Key) -> Result<bool> {
     let Some((uidvalidity, uid)) = stale else {
         return Ok(false);
     };

@@ -8,7 +8,8 @@ use crate::body::Body;
 use crate::claim::lease;
 use crate::error::Result;
 use crate::identity::{
-    find_known, folder_id, is_elsewhere, is_known, listed, moved_by_hash, moved_by_headline,
+    find_known, folder_id, is_elsewhere, is_known, listed, listed_whole, moved_by_hash,
+    moved_by_headline,
 };
 use crate::own::{Marks, looping};
 use crate::person::hold_left;
@@ -272,6 +273,7 @@ impl Spool {
                 let Some(folder) = folder_id(t.conn, &mailbox, &folder)? else {
                     return Ok(0);
                 };
+                listed_whole(t, folder, uidvalidity)?;
                 let stale = {
                     let mut statement = t.conn.prepare_cached(
                         "SELECT m.id FROM delivery d CROSS JOIN message m ON m.id = d.message
@@ -378,7 +380,8 @@ fn key_of(row: &rusqlite::Row<'_>, mailbox: &str) -> rusqlite::Result<Option<Key
     Ok(Some(Key {
         mailbox: mailbox.to_owned(),
         folder,
-        uidvalidity: row.get(4)?,
+        // One whose UIDs were given again has a number of ours.
+        uidvalidity: u32::try_from(row.get::<_, i64>(4)?).unwrap_or_default(),
         uid: row.get(5)?,
     }))
 }

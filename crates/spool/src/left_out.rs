@@ -117,7 +117,7 @@ fn find(
     folder: i64,
     uidvalidity: u32,
     message: &Fingerprint,
-) -> Result<Option<(u32, u32)>> {
+) -> Result<Option<(i64, u32)>> {
     let (Some(size), Some(arrived)) = (message.size, message.arrived) else {
         return Ok(None);
     };
@@ -134,7 +134,7 @@ fn find(
         .optional()?)
 }
 
-fn forget(t: &Tables<'_>, folder: i64, (uidvalidity, uid): (u32, u32)) -> Result<()> {
+fn forget(t: &Tables<'_>, folder: i64, (uidvalidity, uid): (i64, u32)) -> Result<()> {
     for table in ["seen", "left_out"] {
         t.execute(
             &format!("DELETE FROM {table} WHERE folder = ? AND uidvalidity = ? AND uid = ?"),

@@ -57,6 +57,7 @@ mod queue;
 mod reads;
 mod repeat;
 pub mod report;
+mod reused;
 mod rows;
 pub mod schedule;
 mod sweep;

@@ -12,6 +12,7 @@ mod own;
 mod people;
 mod repeat;
 mod report;
+mod restore;
 mod uidl;
 
 use std::path::Path;

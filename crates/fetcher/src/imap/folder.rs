@@ -75,6 +75,14 @@ impl Folder {
         self.shut = None;
     }
 
+    /// Its UIDs mean other messages than before, under the same UIDVALIDITY.
+    pub(crate) fn went_back(&mut self) {
+        *self = Self {
+            selected: self.selected,
+            ..Self::new(&self.name)
+        };
+    }
+
     pub(crate) fn uidvalidity(&self) -> u32 {
         self.selected.map_or(0, |s| s.uidvalidity)
     }

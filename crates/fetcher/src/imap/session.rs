@@ -209,7 +209,7 @@ impl Session {
             return Ok(true);
         }
         self.current = None;
-        let Context { mailbox, parts, .. } = &self.context;
+        let mailbox = &self.context.mailbox;
         let folder = &mut self.folders[at];
         let name = folder.name.clone();
         match select_for(&mut self.connection, &name, &mailbox.after).await? {
@@ -222,11 +222,13 @@ impl Session {
             }
             Ok(selected) => {
                 folder.select(selected);
-                folder.recognise =
+                self.current = Some(at);
+                self.look_for_reuse(at).await?;
+                let Context { mailbox, parts, .. } = &self.context;
+                self.folders[at].recognise =
                     parts
                         .spool
                         .left_out_elsewhere(&mailbox.name, &name, selected.uidvalidity)?;
-                self.current = Some(at);
                 Ok(true)
             }
         }

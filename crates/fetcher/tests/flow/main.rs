@@ -12,6 +12,7 @@ mod offers;
 mod poison;
 mod pop3;
 mod pop3_lies;
+mod restored;
 mod tokens;
 mod trouble;
 

@@ -82,3 +82,8 @@ ALTER TABLE delivery ADD COLUMN delay_told INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX delivery_report ON delivery (account) WHERE report IS NOT NULL;
 -- Mail that no person wrote (RFC 3834) is reported to nobody.
 ALTER TABLE message ADD COLUMN automatic INTEGER NOT NULL DEFAULT 0;
+
+-- The uidvalidity under which a folder was last listed to its end, and since when: keys of others are matched by content for
+-- some days from then.
+ALTER TABLE folder ADD COLUMN uidvalidity INTEGER;
+ALTER TABLE folder ADD COLUMN whole_at INTEGER;

@@ -5,7 +5,7 @@ use token_store::accounts::StartFrom;
 
 use super::{Context, Session};
 use crate::error::FetchError;
-use crate::imap::listing::{Listed, Window, list, list_set};
+use crate::imap::listing::{Listed, Selected, Window, list, list_set};
 use crate::imap::names::uid_set;
 
 impl Session {
@@ -127,6 +127,52 @@ impl Session {
             .spool
             .leave_out(&mailbox.name, &folder.name, selected.uidvalidity, before)
             .await?;
+        Ok(())
+    }
+
+    /// After a SELECT: whether the folder went back to an earlier state, a restored snapshot for instance, and gives UIDs again that
+    /// it gave before. Then they mean nothing any more. A server whose UIDNEXT is just wrong has messages beyond it.
+    pub(super) async fn look_for_reuse(&mut self, at: usize) -> Result<(), FetchError> {
+        let Context { mailbox, parts, .. } = &self.context;
+        let folder = &mut self.folders[at];
+        let Some(Selected {
+            uidvalidity,
+            uidnext: Some(next),
+            ..
+        }) = folder.selected
+        else {
+            return Ok(());
+        };
+        let highest = parts
+            .spool
+            .highest_uid(&mailbox.name, &folder.name, uidvalidity)?;
+        if highest.is_none_or(|highest| highest < next) {
+            return Ok(());
+        }
+        let last = match list_set(&mut self.connection, &format!("{next}:*"), false).await {
+            Ok(last) => last,
+            Err(e) => {
+                // What can't be known is not assumed.
+                e.refused()?;
+                return Ok(());
+            }
+        };
+        if last.iter().any(|listed| listed.uid >= next) {
+            return Ok(());
+        }
+        tracing::warn!(
+            mailbox = mailbox.name,
+            folder = folder.name,
+            uidvalidity,
+            next,
+            highest,
+            "the folder went back to an earlier state: its messages are known by their content alone now"
+        );
+        parts
+            .spool
+            .uids_reused(&mailbox.name, &folder.name, uidvalidity)
+            .await?;
+        folder.went_back();
         Ok(())
     }
 
