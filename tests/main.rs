@@ -15,6 +15,7 @@ mod faults;
 mod held;
 mod house;
 mod imap_limits;
+mod keys;
 mod kills;
 mod lifecycle;
 mod notices;

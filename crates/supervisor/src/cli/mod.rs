@@ -3,6 +3,7 @@
 mod admin;
 mod check;
 mod exit;
+mod key;
 mod loopback;
 mod mailbox;
 mod notices;
@@ -99,6 +100,9 @@ enum Command {
     /// Who may sign in to the admin page.
     #[command(subcommand)]
     Admin(admin::AdminCommand),
+    /// The key that seals secrets in the database.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
 }
 
 /// The command line of a program called `sendmail`; None: it has another name.
@@ -188,6 +192,7 @@ async fn dispatch(cli: Cli) -> ExitCode {
         Command::Sendmail { arguments } => crate::sendmail::sendmail(file, &arguments).await,
         Command::Notices(command) => notices::carry_out(file, command).await,
         Command::Admin(command) => admin::carry_out(file, command).await,
+        Command::Key(command) => key::carry_out(file, command).await,
     };
     code(done)
 }

@@ -69,6 +69,7 @@ impl Office {
                 Err(ClientError::NoDaemon { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
+            run::key::check(&config)?;
             run::state_dir(&config)?;
             match Lock::take(&config.state_dir, COMMAND) {
                 Ok(lock) => {
@@ -88,6 +89,7 @@ impl Office {
         match Config::read(file, Secrets::Needed) {
             Ok(config) => {
                 let store = run::store(&config)?;
+                run::key::settle(&config.key, &store).await;
                 let origin = config.origin();
                 let declared = store.declare(&origin, config.declared.clone());
                 declared.await.map_err(OpenError::from)?;

@@ -62,10 +62,25 @@ pub(crate) enum Question {
     Delete { messages: Vec<i64> },
     /// Tell a test by every channel of notices.
     TestNotices,
+    /// Seal everything with a new key.
+    RotateKey {
+        /// Its text; None: the daemon makes one.
+        key: Option<KeyText>,
+    },
     /// Read the configuration again.
     Reload,
     /// After the answer the connection is a submission session.
     Sendmail,
+}
+
+/// A sealing key on its way; prints `***`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeyText(pub(crate) String);
+
+impl std::fmt::Debug for KeyText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// What the daemon answers.

@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use serde::Serialize;
 use spool::MessageId;
-use token_store::{CallbackAnswer, TokenId};
+use token_store::seal::Key;
+use token_store::{CallbackAnswer, Secret, TokenId};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Failure, FailureKind, Handed, LONGEST_QUESTION, Peer, Question};
+use super::{Answer, Failure, FailureKind, Handed, KeyText, LONGEST_QUESTION, Peer, Question};
 use crate::run::Handle;
+use crate::run::key::RotateError;
 
 /// Commands ask at once; a connection that says nothing only occupies a slot.
 const ASKING: Duration = Duration::from_secs(10);
@@ -205,6 +207,7 @@ async fn answer(question: Question, handle: &Handle) -> Result<serde_json::Value
         }
         Question::Sendmail => value(()),
         Question::TestNotices => value(handle.test_notices().await),
+        Question::RotateKey { key } => value(rotate(handle, key).await?),
         Question::Reload => match handle.reload_file().await {
             Ok(words) => value(words),
             Err(error @ crate::run::ReloadError::Stopping) => {
@@ -213,6 +216,20 @@ async fn answer(question: Question, handle: &Handle) -> Result<serde_json::Value
             Err(error) => Err(Failure::new(FailureKind::Configuration, error.to_string())),
         },
     }
+}
+
+async fn rotate(handle: &Handle, key: Option<KeyText>) -> Result<String, Failure> {
+    let unreadable = || Failure::new(FailureKind::Internal, "the key is not one");
+    let read = |text: KeyText| Key::from_text(&Secret::new(text.0)).ok_or_else(unreadable);
+    let key = key.map(read).transpose()?;
+    let rotated = handle.rotate_key(key).await;
+    rotated.map_err(|error| {
+        let kind = match &error {
+            RotateError::Credential { .. } => FailureKind::Configuration,
+            _ => FailureKind::Internal,
+        };
+        Failure::new(kind, error.to_string())
+    })
 }
 
 fn seconds(at: std::time::SystemTime) -> Option<u64> {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sender::Routes;
 use spool::{Direction, MessageId, Spool, SpoolError};
 use token_store::accounts::{Board, Kind};
+use token_store::seal::Key;
 use token_store::{StoreError, Tokens};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::accounts::{Accounts, Change, Shared, of_store, routes};
 use super::alive::Alive;
 use super::doors::Page;
+use super::key::{self, RotateError};
 use super::notices::{self, Tried};
 use super::plan::Account;
 use super::pokes::Pokes;
@@ -32,6 +34,7 @@ struct Inner {
     config: Mutex<Config>,
     /// One reload at a time: the next one waits, and then reads the file as it is by then.
     reload_turn: Semaphore,
+    key_turn: Semaphore,
     since: i64,
 }
 
@@ -81,6 +84,7 @@ impl Handle {
             changes,
             config,
             reload_turn,
+            key_turn: Semaphore::new(1),
             since,
         }))
     }
@@ -270,6 +274,17 @@ impl Handle {
             words.push("nothing has changed".to_owned());
         }
         Ok(words)
+    }
+
+    /// Seals everything with a new key; in words, what was done.
+    pub(crate) async fn rotate_key(&self, given: Option<Key>) -> Result<String, RotateError> {
+        // One after the other: the second finds the key of the first in place.
+        let _turn = self.0.key_turn.acquire().await;
+        let source = self.with_config(|config| config.key.clone());
+        let values = key::rotate(&source, self.0.tokens.store(), given).await?;
+        let done = key::done(values, &source);
+        tracing::warn!("the sealing key was rotated: {done}");
+        Ok(done)
     }
 
     fn with_config<T>(&self, work: impl FnOnce(&mut Config) -> T) -> T {

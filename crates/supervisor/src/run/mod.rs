@@ -9,6 +9,7 @@ mod backoff;
 mod doors;
 mod drop_box;
 mod handle;
+pub(crate) mod key;
 mod lock;
 pub(crate) mod log;
 pub(crate) mod notices;
@@ -101,10 +102,12 @@ impl Gateway {
         config: Config,
         shutdown: CancellationToken,
     ) -> Result<Self, StartError> {
+        key::check(&config)?;
         state_dir(&config)?;
         let lock = Lock::of_the_daemon(&config.state_dir).await;
         let lock = lock.map_err(OpenError::from)?;
         let store = store(&config)?;
+        key::settle(&config.key, &store).await;
         let origin = config.origin();
         let declared = store.declare(&origin, config.declared.clone());
         declared.await.map_err(OpenError::from)?;

@@ -3,14 +3,14 @@
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::PathBuf;
 
-use token_store::seal::{Key, KeyError};
+use token_store::seal::KeyError;
 use token_store::{Store, StoreError};
 
 use super::lock::LockError;
-use crate::config::{Config, KeySource};
+use crate::config::Config;
 
 /// Tokens and the sealing key live there.
-const DATABASE: &str = "accounts.db";
+pub(super) const DATABASE: &str = "accounts.db";
 
 /// Why the state could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -40,15 +40,6 @@ pub(crate) fn state_dir(config: &Config) -> Result<(), OpenError> {
     })
 }
 
-/// The sealing key; a fresh one is made only while there is no database that another one sealed.
-fn key(config: &Config) -> Result<Key, KeyError> {
-    let fresh = !has_state(config);
-    match &config.key {
-        KeySource::Existing(path) => Key::read(path),
-        KeySource::Made(path) => Key::read_or_make(path, fresh),
-    }
-}
-
 /// Whether anything is kept in the state directory yet.
 pub(crate) fn has_state(config: &Config) -> bool {
     config.state_dir.join(DATABASE).exists()
@@ -56,7 +47,7 @@ pub(crate) fn has_state(config: &Config) -> bool {
 
 /// Opens accounts.db.
 pub(crate) fn store(config: &Config) -> Result<Store, OpenError> {
-    let key = key(config)?;
+    let key = super::key::key(config)?;
     Ok(Store::open(&config.state_dir.join(DATABASE), key)?)
 }
 

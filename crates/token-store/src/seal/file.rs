@@ -234,10 +234,11 @@ impl Draft {
             .map_err(|e| io(&self.place, e))
     }
 
-    /// Takes it away: the key came to nothing.
-    pub fn discard(self) {
+    /// Takes away what a rotation of the key file `path` left that came to nothing.
+    pub fn sweep(path: &Path) {
+        let place = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         // One that stays is overwritten by the next rotation.
-        let _ = std::fs::remove_file(&self.draft);
+        let _ = std::fs::remove_file(named_after(&place, "new"));
     }
 }
 
