@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::inbound::Key;
 use crate::rows::size_in;
 use crate::tables::Tables;
+use crate::uidl::LISTED;
 use crate::{Direction, Headline};
 
 /// UIDs closer together than this (on average) are looked up as a range: a step along the index
@@ -167,8 +168,11 @@ pub(crate) fn moved_by_headline(
 /// back. After that they are new, also when they have the very bytes of an old one.
 const RESTORING: i64 = 7 * 86_400;
 
-/// Whether a message under this key may be one that had another key before.
+/// Whether a message under this key may be one that had another key before. In a maildrop any may: names fail there at any time.
 fn may_be_old(t: &Tables<'_>, folder: i64, key: &Key) -> Result<bool> {
+    if key.uidvalidity == LISTED {
+        return Ok(true);
+    }
     Ok(!t
         .conn
         .prepare_cached("SELECT 1 FROM folder WHERE id = ? AND uidvalidity = ? AND whole_at < ?")?

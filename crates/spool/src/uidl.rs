@@ -19,7 +19,7 @@ use crate::{MessageId, Spool};
 /// A maildrop has one folder, and it is the one that IMAP calls so: whoever changes the protocol of a mailbox keeps what is known.
 const FOLDER: &str = "INBOX";
 /// Keys with a number of this module; RFC 9051 knows no UIDVALIDITY 0.
-const LISTED: u32 = 0;
+pub(crate) const LISTED: u32 = 0;
 /// Keys that lost their name; no server has this UIDVALIDITY in practice.
 const NAMELESS: u32 = u32::MAX;
 /// Names looked up in one read, so that other tasks get their turn.

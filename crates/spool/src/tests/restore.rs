@@ -324,3 +324,29 @@ async fn the_very_bytes_of_an_old_message_are_a_new_one_once_nobody_puts_old_mai
     // And back to the first server: its mail is known, though its time was long ago.
     assert_eq!(bench.take_in(&key(1, 7), b"alarm").await, Taken::Known);
 }
+
+#[tokio::test]
+async fn a_maildrop_that_names_its_messages_anew_is_known_by_its_bytes_however_late() {
+    let bench = Bench::new();
+    let listed = async |names: [&str; 2]| {
+        let named = |name: &str| Named {
+            name: Some(name.as_bytes().to_vec()),
+            left_out: false,
+        };
+        let listing = names.map(named).to_vec();
+        let found = bench.spool.recognise_names("support", listing).await;
+        found.unwrap().messages
+    };
+    for (numbered, bytes) in listed(["a", "b"]).await.iter().zip([b"one", b"two"]) {
+        let key = Key::of_maildrop("support", numbered.uid);
+        assert!(matches!(bench.take_in(&key, bytes).await, Taken::New(_)));
+    }
+    bench.spool.drop_stale("support", "INBOX", 0).await.unwrap();
+    bench.hands.pass(100 * 86_400);
+    bench.spool.drop_stale("support", "INBOX", 0).await.unwrap();
+    for (numbered, bytes) in listed(["x", "y"]).await.iter().zip([b"one", b"two"]) {
+        assert!(!numbered.known);
+        let key = Key::of_maildrop("support", numbered.uid);
+        assert_eq!(bench.take_in(&key, bytes).await, Taken::Known);
+    }
+}
