@@ -331,7 +331,7 @@ fn scopes(config: &Config, remarks: &mut Vec<String>) {
                     .to_owned(),
             );
         }
-        if config.flow == Flow::AuthorizationCode
+        if config.flow.needs_person()
             && !config
                 .scope
                 .split_whitespace()

@@ -360,6 +360,16 @@ fn a_template_with_a_mistake_is_named_with_its_line_and_stops_no_other() {
         good.contains("microsoft-tenant") && !good.contains("broken  "),
         "{good}"
     );
+    let one = place.ok(&["token", "templates", "microsoft-tenant"], "");
+    for words in [
+        "flows:     authorization_code, device_code, password",
+        "variable:  TenantID: The directory",
+        "smtp:      smtp.office365.com:587 (STARTTLS)",
+        "\n1. Open https://entra.microsoft.com",
+    ] {
+        assert!(one.contains(words), "{words}: {one}");
+    }
+    place.ends(&["token", "templates", "broken"], "", 65);
     let checked = place.run(&["check"], "");
     let checked = String::from_utf8(checked.stdout).unwrap();
     assert!(checked.contains(place_of_it), "{checked}");

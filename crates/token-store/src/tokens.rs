@@ -4,6 +4,7 @@ use crate::accounts::Auth;
 use crate::exchange::{Exchange, one_line};
 use crate::refresh::{Flights, Gates, Workload};
 use crate::state::{Access, State, Token};
+use crate::transfer::refresh_word;
 use crate::{Secret, Store, StoreError, TokenId, configs};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -299,21 +300,16 @@ impl Tokens {
     /// # Errors
     /// When the config doesn't exist or takes no refresh token.
     pub async fn seed(&self, config: &str, refresh_token: Secret) -> Result<(), StoreError> {
-        let text = refresh_token.expose().trim();
-        if text.is_empty() || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err(StoreError::Invalid {
-                name: config.to_owned(),
-                why: "a refresh token is one word without spaces or line ends".into(),
-            });
-        }
-        let (id, secret) = (TokenId::of(config), Secret::new(text));
+        let secret = refresh_word(config, &refresh_token)?;
+        let id = TokenId::of(config);
         let now = self.shared.now();
         self.shared
             .store
             .write(move |rows| {
                 let entry = rows.known_config(&id.config)?.entry;
-                if !entry.config.flow.has_refresh_token() {
-                    let why = "its flow is client credentials, which needs no refresh token".into();
+                let flow = entry.config.flow;
+                if !flow.has_refresh_token() {
+                    let why = format!("its flow is {}, which needs no refresh token", flow.key());
                     let name = id.config;
                     return Err(StoreError::Invalid { name, why });
                 }

@@ -7,6 +7,7 @@ mod foreign;
 mod grants;
 mod import;
 mod show;
+mod templates;
 
 use std::path::Path;
 
@@ -19,7 +20,8 @@ use super::{request, table};
 pub(super) use access::quickly;
 use access::{Access, access};
 use grants::{refresh, seed};
-use show::{list, show, templates};
+use show::{list, show};
+use templates::templates;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
@@ -84,8 +86,10 @@ pub(crate) enum TokenCommand {
                       postern token import --from getmail support.json --as support"
     )]
     Import(Box<import::Import>),
-    /// List the provider templates.
+    /// List the provider templates, or show one with what there is to do at the provider.
     Templates {
+        /// A template's name.
+        name: Option<String>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -116,7 +120,7 @@ pub(crate) async fn carry_out(file: &Path, command: TokenCommand) -> Result<(), 
         TokenCommand::Edit(order) => define::edit(file, *order).await,
         TokenCommand::Export(order) => exchange::export(&Office::open(file).await?, &order),
         TokenCommand::Import(order) => import::import(file, *order).await,
-        TokenCommand::Templates { json } => templates(file, json),
+        TokenCommand::Templates { name, json } => templates(file, name.as_deref(), json),
         TokenCommand::Delete { name } => delete(&Office::open(file).await?, &name).await,
     }
 }

@@ -1,9 +1,6 @@
-//! What is shown of token configs and provider templates; never a secret.
+//! What is shown of token configs; never a secret.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use provider_template::{Entry, Library};
+use provider_template::Entry;
 use serde_json::json;
 use token_store::state::State;
 use token_store::{TokenId, TokenStatus};
@@ -12,7 +9,6 @@ use super::named;
 use crate::cli::exit::Failure;
 use crate::cli::office::Office;
 use crate::cli::table;
-use crate::config::{Config, Secrets};
 use crate::run::status::clock;
 
 pub(super) fn list(office: &Office, json: bool) -> Result<(), Failure> {
@@ -149,45 +145,4 @@ fn endpoints(entry: &Entry) -> Vec<(&'static str, String)> {
         .chain(discovery)
         .filter(|(_, url)| !url.is_empty())
         .collect()
-}
-
-pub(super) fn templates(file: &Path, json: bool) -> Result<(), Failure> {
-    // Templates are of use before there is a configuration; only their folder would come from it.
-    let library = match Config::read(file, Secrets::LeftOut) {
-        Ok(config) => config.library,
-        Err(_) => Arc::new(Library::load(None)),
-    };
-    for problem in &library.problems {
-        // Place first and nothing around it, so that editors can jump there.
-        eprintln!("{problem}");
-    }
-    let asks = |entry: &Entry| {
-        entry
-            .config
-            .postern
-            .variables
-            .iter()
-            .map(|variable| variable.name.clone())
-            .collect::<Vec<_>>()
-    };
-    if json {
-        let list: Vec<_> = library
-            .templates
-            .iter()
-            .map(|entry| json!({"name": entry.name, "title": entry.config.postern.title, "notes": entry.config.postern.notes, "variables": asks(entry)}))
-            .collect();
-        return table::json(&list);
-    }
-    let rows: Vec<[String; 3]> = library
-        .templates
-        .iter()
-        .map(|entry| {
-            [
-                entry.name.clone(),
-                asks(entry).join(", "),
-                entry.config.postern.title.clone().unwrap_or_default(),
-            ]
-        })
-        .collect();
-    table::print(["TEMPLATE", "VARIABLES", "FOR"], &rows)
 }
