@@ -23,6 +23,10 @@ fn by_password(script: &Path, filed: &Path, more: &str) -> String {
 
 #[test]
 fn a_message_of_150_mb_passes_byte_for_byte_and_memory_stays_small() {
+    the_largest_message_passes_by("imap");
+}
+
+pub(crate) fn the_largest_message_passes_by(protocol: &str) {
     let rig = Rig::new(Duration::from_secs(3600));
     let dovecot = Dovecot::start(&rig);
     let (script, filed) = filing_command(rig.path());
@@ -35,18 +39,13 @@ fn a_message_of_150_mb_passes_byte_for_byte_and_memory_stays_small() {
     let expected = sha256(&message);
     dovecot.put("desk", &message);
     drop(message);
-    let setup = Setup::new(
-        &rig,
-        &format!(
-            "mailboxes:\n{}",
-            mailbox_yaml(
-                &rig,
-                "desk",
-                dovecot.imaps,
-                &by_password(&script, &filed, "")
-            )
-        ),
-    );
+    let port = match protocol {
+        "pop3" => dovecot.pop3s,
+        _ => dovecot.imaps,
+    };
+    let mailbox = mailbox_yaml(&rig, "desk", port, &by_password(&script, &filed, ""))
+        .replace("protocol: imap", &format!("protocol: {protocol}"));
+    let setup = Setup::new(&rig, &format!("mailboxes:\n{mailbox}"));
     let daemon = setup.start();
     eventually("it is through", Duration::from_secs(240), || {
         dovecot.count("desk", None) == 0

@@ -175,3 +175,8 @@ fn a_mailbox_that_names_all_its_mail_anew_brings_none_of_it_again() {
     assert_eq!(filed_count(), 6);
     assert_eq!(dovecot.count("desk", None), 6);
 }
+
+#[test]
+fn a_message_of_150_mb_passes_by_pop3_and_memory_stays_small() {
+    crate::imap_limits::the_largest_message_passes_by("pop3");
+}

@@ -4,9 +4,9 @@ use token_store::Tokens;
 use token_store::accounts::{After, Mailbox, Protocol, StartFrom};
 use wire::dial::is_loopback;
 
+use crate::credential::no_token;
 use crate::deliver;
 use crate::error::FetchError;
-use crate::imap::session::no_token;
 use crate::imap::{
     Connection, Listed, PATIENCE, Window, check_target, connect, delivered_to, find_trash, held_to,
     introduce, list, select, sign_in,

@@ -17,17 +17,20 @@
 //! Who calls: the supervisor, one task per mailbox; `postern check` calls [`check`].
 //!
 //! Where to read on: `task` (sessions, one after the other), `imap::session` and `pop3::session` (one of them), `imap::bodies` and
-//! `pop3::bodies` (the fetching), `imap::reading` (what a refusal means), `imap::guard` and `imap::connection` (what stands between
+//! `pop3::bodies` (the fetching), `refusal` (what a refusal means), `imap::guard` and `imap::connection` (what stands between
 //! us and the parser), `deliver` (the deliveries; `deliver::carrier` is where the ways part).
 
 mod backoff;
 mod check;
+mod credential;
 mod deliver;
 mod error;
 mod headline;
 mod imap;
 mod loops;
 mod pop3;
+mod refusal;
+mod session;
 mod show;
 mod task;
 

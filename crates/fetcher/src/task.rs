@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Parts;
 use crate::deliver::Deliveries;
 use crate::error::FetchError;
-use crate::imap::session::{self, Context, End, Memory, Signals, Stops};
+use crate::session::{Context, End, Memory, Signals, Stops};
 use crate::show::Show;
 
 use self::pauses::{Next, Pauses};
@@ -158,7 +158,7 @@ impl Sessions {
         };
         let mut tasks = JoinSet::new();
         match self.mailbox.protocol {
-            Protocol::Imap => tasks.spawn(session::run(context)),
+            Protocol::Imap => tasks.spawn(crate::imap::run(context)),
             Protocol::Pop3 => tasks.spawn(crate::pop3::run(context)),
         };
         let farewell = async {
@@ -184,7 +184,7 @@ impl Sessions {
                 "the session failed within Postern (see the log); this is a bug".into(),
             ),
         };
-        self.memory.learn(&error);
+        self.memory.imap.learn(&error);
         let rejected = match &error {
             FetchError::TokenRefused { token, .. } => Some(token),
             FetchError::TokenExpired { token, .. } => token.as_ref(),

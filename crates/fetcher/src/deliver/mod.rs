@@ -37,7 +37,7 @@ use self::claims::next_claim;
 use self::job::{Finished, Job};
 use self::pace::Pace;
 use self::slump::Slump;
-use crate::imap::session::Signals;
+use crate::session::Signals;
 use crate::show::Show;
 
 /// A delivery faster than this is quick.

@@ -14,8 +14,9 @@ use wire::dial::Stream;
 
 use super::guard::{Guard, SMALL_LITERAL, Trap};
 use super::names::folder;
-use super::reading::{meaning, printable, refusal};
+use super::reading::refusal;
 use crate::error::{FetchError, Refusal, Status};
+use crate::refusal::{meaning, printable};
 
 /// A command that was sent and not yet answered.
 #[derive(Debug)]

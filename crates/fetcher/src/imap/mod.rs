@@ -9,17 +9,15 @@ mod guard;
 mod listing;
 mod names;
 mod reading;
-pub(crate) mod session;
+mod session;
 mod sign_in;
 mod watch;
 
 pub(crate) use acknowledge::{check_target, delivered_to, find_trash, held_to};
 pub(crate) use connection::Connection;
 pub(crate) use listing::{Listed, Window, list, select};
-pub(crate) use reading::{meaning, printable};
-pub(crate) use sign_in::{
-    DIAL, PATIENCE, connect, dialled, introduce, refused, replies, sign_in, target,
-};
+pub(crate) use session::{Memory, run};
+pub(crate) use sign_in::{PATIENCE, connect, introduce, sign_in};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -7,15 +7,12 @@ mod memory;
 mod news;
 mod waiting;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use token_store::accounts::{Failed, Mailbox};
-use token_store::{AccessToken, Credential, TokenError};
-use tokio::sync::Notify;
+use token_store::accounts::Failed;
+use token_store::{AccessToken, Credential};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use self::held::Held;
 pub(crate) use self::memory::Memory;
@@ -24,9 +21,9 @@ use super::capabilities::Capabilities;
 use super::connection::Connection;
 use super::folder::Folder;
 use super::sign_in::{PATIENCE, connect, introduce, sign_in};
-use crate::Parts;
+use crate::credential::no_token;
 use crate::error::FetchError;
-use crate::show::Show;
+use crate::session::{Context, End};
 
 /// So many acknowledgements are worth their own commands while mail is still being fetched or delivered.
 const WORTH: usize = 100;
@@ -43,42 +40,6 @@ const LINGER: Duration = Duration::from_secs(30);
 const WHOLE: Duration = Duration::from_secs(6 * 3600);
 /// A refused acknowledgement is tried again after this.
 const REPEAT: Duration = Duration::from_secs(60);
-
-/// How the parts of a mailbox wake each other; hints, which may be lost.
-#[derive(Debug, Default)]
-pub(crate) struct Signals {
-    /// A message was taken in.
-    pub(crate) taken: Notify,
-    /// A message was delivered: acknowledge it.
-    pub(crate) delivered: Notify,
-}
-
-/// Why a session ended well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    Shutdown,
-    /// Logged out until the next poll.
-    Rest(Duration),
-}
-
-/// When to stop.
-#[derive(Debug, Clone)]
-pub(crate) struct Stops {
-    /// No more fetching.
-    pub(crate) shutdown: CancellationToken,
-    /// No delivery runs any more: what is delivered now is all.
-    pub(crate) drained: CancellationToken,
-}
-
-/// Everything a session works with.
-pub(crate) struct Context {
-    pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) parts: Parts,
-    pub(crate) signals: Arc<Signals>,
-    pub(crate) memory: Arc<Memory>,
-    pub(crate) stops: Stops,
-    pub(crate) show: Show,
-}
 
 /// Signs in and works until shutdown, an error, or a long pause between polls.
 pub(crate) async fn run(context: Context) -> Result<End, FetchError> {
@@ -144,19 +105,6 @@ async fn begin_and_work(
     let end = session.work().await?;
     session.connection.leave().await;
     Ok(end)
-}
-
-pub(crate) fn no_token(e: TokenError) -> FetchError {
-    match e {
-        TokenError::NeedsConsent { .. } | TokenError::Broken { .. } | TokenError::Unknown(_) => {
-            FetchError::Blocked(e.to_string())
-        }
-        TokenError::Later { ref words, after } => FetchError::NoToken {
-            why: words.clone(),
-            after: Some(after),
-        },
-        TokenError::Store(why) => FetchError::NoToken { why, after: None },
-    }
 }
 
 struct Session {

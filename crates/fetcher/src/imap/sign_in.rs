@@ -7,42 +7,18 @@ use std::time::Duration;
 use imap_proto::{Capability, Response};
 use token_store::Credential;
 use token_store::accounts::{Mailbox, Sasl};
-use wire::dial::{self, DialError, Target, Tls, Trust};
+use wire::dial::{self, Tls, Trust};
 use wire::sasl::{self, Mechanism};
 
 use super::capabilities::Capabilities;
 use super::connection::Connection;
-use super::reading::{Blame, blame, printable};
-use crate::error::{FetchError, Refusal};
+use crate::credential::{DIAL, dialled, refused, replies, target};
+use crate::error::FetchError;
 
-pub(crate) use self::exchange::replies;
 use self::exchange::{Exchange, login};
 
-/// Bounds each step of connecting.
-pub(crate) const DIAL: Duration = Duration::from_secs(30);
 /// Bounds the wait for each response. A piece of a body (512 KiB) must arrive within it, so that 9 KB a second is enough.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Where a mailbox is.
-pub(crate) fn target(mailbox: &Mailbox) -> Target {
-    let tls = match mailbox.tls {
-        provider_template::Tls::Implicit => Tls::Implicit,
-        provider_template::Tls::Starttls => Tls::StartTls,
-        provider_template::Tls::None => Tls::None,
-    };
-    Target {
-        host: mailbox.host.clone(),
-        port: mailbox.port,
-        tls,
-    }
-}
-
-pub(crate) fn dialled(e: DialError) -> FetchError {
-    match e {
-        DialError::CaFile { .. } => FetchError::Blocked(e.to_string()),
-        other => FetchError::Again(other.to_string()),
-    }
-}
 
 /// Connects up to the point where credentials may be sent: greeting read, TLS up, capabilities known.
 pub(crate) async fn connect(
@@ -230,43 +206,6 @@ fn tolerated(result: Result<(), FetchError>) -> Result<(), FetchError> {
     match result {
         Ok(()) => Ok(()),
         Err(e) => e.refused().map(|refusal| tracing::debug!("{refusal}")),
-    }
-}
-
-/// A refused sign-in, with what the error challenge said.
-pub(crate) fn refused(
-    refusal: Refusal,
-    challenge: Option<sasl::ErrorChallenge>,
-    user: &str,
-    credential: &Credential,
-) -> FetchError {
-    let blame = blame(&refusal, challenge.is_some());
-    let mut why = refusal.to_string();
-    if let Some(challenge) = challenge {
-        let parts = [
-            ("status", &challenge.status),
-            ("scope", &challenge.scope),
-            ("schemes", &challenge.schemes),
-        ];
-        let mut said: Vec<String> = parts
-            .iter()
-            .filter_map(|(name, value)| value.as_ref().map(|v| format!("{name} {}", printable(v))))
-            .collect();
-        if said.is_empty() {
-            said.push(printable(&challenge.raw));
-        }
-        why = format!("{why} ({})", said.join(", "));
-    }
-    match (blame, credential) {
-        (Blame::Nobody, _) => FetchError::Again(why),
-        (Blame::Account, _) => FetchError::Denied(format!(
-            "{why}. The credential is not to blame: see at the provider that {user} may use IMAP and that this sign-in has the right to the mailbox"
-        )),
-        (Blame::Credential, Credential::Bearer(token)) => FetchError::TokenRefused {
-            why,
-            token: Box::new(token.clone()),
-        },
-        (Blame::Credential, Credential::Password(_)) => FetchError::PasswordRefused(why),
     }
 }
 

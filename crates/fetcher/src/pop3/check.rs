@@ -10,8 +10,8 @@ use super::listing::{list, older};
 use super::session::{PATIENCE, no_way_without_names, supported};
 use super::sign_in::{connect, sign_in};
 use crate::check::{Failed, Step};
+use crate::credential::no_token;
 use crate::error::FetchError;
-use crate::imap::session::no_token;
 
 /// Adds a step for each thing that was looked at, until the first that fails.
 pub(crate) async fn check(

@@ -10,7 +10,7 @@ use wire::lines::{LineError, Lines};
 use super::reply::{self, Reply};
 use super::unstuff::Unstuffer;
 use crate::error::FetchError;
-use crate::imap::meaning;
+use crate::refusal::{meaning, printable};
 
 /// Longest status line or line of a list. RFC 2449 section 4 allows 512; SASL challenges are longer.
 const LINE: usize = 8 * 1024;
@@ -89,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .await
             .map_err(|e| broken(command, &e))?;
         reply::read(command, &line.bytes).ok_or_else(|| {
-            let said = crate::imap::printable(&String::from_utf8_lossy(&line.bytes));
+            let said = printable(&String::from_utf8_lossy(&line.bytes));
             FetchError::Again(format!(
                 "the server answered {command} with nonsense: {said}"
             ))

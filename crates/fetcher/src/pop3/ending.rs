@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::session::{LINGER, Session};
 use crate::error::FetchError;
-use crate::imap::session::{Context, End};
+use crate::session::{Context, End};
 
 /// DELEs sent ahead of their answers.
 const AHEAD: usize = 200;

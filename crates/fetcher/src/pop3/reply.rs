@@ -1,7 +1,7 @@
 //! Status lines: what `+OK`, `-ERR` and `+` say, response codes included; pure.
 
 use crate::error::{Refusal, Status};
-use crate::imap::printable;
+use crate::refusal::printable;
 
 /// A line that is neither the text of an answer nor a body.
 #[derive(Debug, Clone, PartialEq, Eq)]

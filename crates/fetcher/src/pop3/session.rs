@@ -15,8 +15,9 @@ use super::capabilities::Capabilities;
 use super::connection::Connection;
 use super::listing::{Listed, Listing, list, older};
 use super::sign_in::{connect, sign_in};
+use crate::credential::no_token;
 use crate::error::FetchError;
-use crate::imap::session::{Context, End, no_token};
+use crate::session::{Context, End};
 
 /// Bounds each wait for the server. Some read a whole maildrop before they answer a sign-in or LIST.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);

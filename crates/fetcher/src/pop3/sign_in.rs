@@ -12,8 +12,9 @@ use wire::sasl::{self, ErrorChallenge, Mechanism};
 use super::capabilities::Capabilities;
 use super::connection::Connection;
 use super::reply::Reply;
+use crate::credential::{DIAL, dialled, refused, replies, target};
 use crate::error::{FetchError, Refusal};
-use crate::imap::{DIAL, dialled, meaning, refused, replies, target};
+use crate::refusal::meaning;
 
 /// Longest AUTH line with an initial response, CRLF included (RFC 5034 section 4: then it goes after the `+`).
 const AUTH_LINE: usize = 255;

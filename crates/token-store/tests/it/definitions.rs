@@ -2,7 +2,7 @@
 
 use crate::support::{Rig, mailbox, relay};
 use provider_template::Edit;
-use token_store::accounts::{Auth, Declared, Http, Way};
+use token_store::accounts::{Auth, Declared, Http, Mailbox, Way};
 use token_store::state::State;
 use token_store::{AddError, Edited, Imported, Secret, StoreError};
 
@@ -411,4 +411,15 @@ async fn an_edit_is_refused_for_what_a_file_declares_and_for_mistakes() {
         .edit_token_config("nowhere", scope("more"))
         .await;
     assert!(refused.is_err());
+}
+
+#[test]
+fn a_mailbox_that_was_stored_before_there_was_pop3_is_read_as_imap() {
+    let mailbox = mailbox("m", Auth::Token("t".into()));
+    let mut row = serde_json::to_value(&mailbox).unwrap();
+    for key in ["protocol", "pop3_two_line_auth"] {
+        row.as_object_mut().unwrap().remove(key).unwrap();
+    }
+    let read: Mailbox = serde_json::from_value(row).unwrap();
+    assert_eq!(read, mailbox);
 }

@@ -63,11 +63,11 @@ impl Session {
             stops,
             ..
         } = &self.context;
-        let whole = !memory.in_pieces.load(Ordering::Relaxed);
+        let whole = !memory.imap.in_pieces.load(Ordering::Relaxed);
         let source = Source {
             whole,
             gmail: self.capabilities.has("X-GM-EXT-1"),
-            memory,
+            memory: &memory.imap,
         };
         let mut intake = Intake::new(
             &mut self.connection,

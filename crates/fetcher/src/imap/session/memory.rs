@@ -1,4 +1,4 @@
-//! What the sessions of a mailbox leave to the next one.
+//! What the IMAP sessions of a mailbox leave to the next one.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,13 +16,9 @@ const OUT: Duration = Duration::from_secs(3600);
 /// After a broken connection the messages under way are asked for in groups so much smaller, until the one to blame is alone.
 const SMALLER: usize = 8;
 
-/// What a mailbox's sessions leave to the next one.
+/// What a mailbox's IMAP sessions leave to the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    /// What only POP3 sessions leave.
-    pub(crate) pop3: crate::pop3::Memory,
-    /// A session got as far as a listing: the backoff starts anew.
-    pub(crate) worked: AtomicBool,
     /// A literal was far larger than its RFC822.SIZE: messages are fetched in pieces only.
     pub(crate) in_pieces: AtomicBool,
     fetches: Mutex<Fetches>,

@@ -17,30 +17,6 @@ const CHALLENGES: usize = 3;
 /// Longest literal that LITERAL- lets a client send without asking (RFC 7888 section 5).
 const LITERAL_MINUS: usize = 4096;
 
-/// The answers of an exchange, base64, in order.
-pub(crate) fn replies(
-    mechanism: Mechanism,
-    mailbox: &Mailbox,
-    credential: &Credential,
-) -> Result<VecDeque<String>, FetchError> {
-    let user = &mailbox.user;
-    let secret = match credential {
-        Credential::Bearer(token) => token.secret.expose(),
-        Credential::Password(password) => password.expose(),
-    };
-    let replies = match mechanism {
-        Mechanism::Xoauth2 => sasl::xoauth2(user, secret).map(|r| vec![r]),
-        Mechanism::Oauthbearer => {
-            sasl::oauthbearer(user, &mailbox.host, mailbox.port, secret).map(|r| vec![r])
-        }
-        Mechanism::Plain => sasl::plain(user, secret).map(|r| vec![r]),
-        Mechanism::Login => sasl::login(user).and_then(|u| Ok(vec![u, sasl::login(secret)?])),
-    };
-    replies
-        .map(VecDeque::from)
-        .map_err(|e| FetchError::Blocked(e.to_string()))
-}
-
 /// One AUTHENTICATE.
 pub(super) struct Exchange {
     pub(super) mechanism: Mechanism,
