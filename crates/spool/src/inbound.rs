@@ -117,41 +117,17 @@ impl Spool {
     /// message: its key moves (each only once: two identical messages stay two), and it is `Known`. So is one that the
     /// provider shows in another folder of the mailbox too (a label).
     pub async fn take_in(&self, message: Incoming) -> Result<Taken> {
-        self.inner
-            .writer
-            .call(move |t| {
-                let Incoming {
-                    key,
-                    headline,
-                    provider_id,
-                    marks,
-                    body,
-                } = message;
-                let folder = listed(t, &key.mailbox, &key.folder)?;
-                if is_known(t, folder, &key, Some(&body.sha256), provider_id.as_deref())?
-                    || moved_by_hash(t, folder, &key, &body.sha256)?
-                    || is_elsewhere(t, folder, &key.mailbox, provider_id.as_deref())?
-                {
-                    return Ok(Taken::Known);
-                }
-                let held = looping(t, &key.mailbox, &marks)?;
-                let id = insert_message(
-                    t,
-                    NewMessage {
-                        direction: Direction::In,
-                        account: &key.mailbox,
-                        headline: &headline,
-                        key: Some((folder, key.uidvalidity, key.uid)),
-                        envelope: None,
-                        size: body.len,
-                        body: Some(body),
-                        own: marks.own.as_ref(),
-                    },
-                )?;
-                insert_delivery(t, id, &key.mailbox, held.as_deref())?;
-                Ok(Taken::New(id))
-            })
-            .await
+        self.begin_take_in(message).await?.await
+    }
+
+    /// As [`Spool::take_in`], in two steps. This one ends when the message has its place in the writer's queue: messages are taken in
+    /// in the order in which it ended, which is the order they are delivered in. The future that it returns ends after the
+    /// commit. (To poll several futures of [`Spool::take_in`] once each is no order: a poll may be put off by the runtime.)
+    pub async fn begin_take_in(
+        &self,
+        message: Incoming,
+    ) -> Result<impl Future<Output = Result<Taken>> + Send + use<>> {
+        self.inner.writer.queue(move |t| take_in(t, message)).await
     }
 
     /// Holds a message that cannot be fetched.
@@ -321,6 +297,39 @@ impl Spool {
                 .query_row(params![mailbox, now], |row| unsigned(row, 0))?)
         })
     }
+}
+
+fn take_in(t: &Tables<'_>, message: Incoming) -> Result<Taken> {
+    let Incoming {
+        key,
+        headline,
+        provider_id,
+        marks,
+        body,
+    } = message;
+    let folder = listed(t, &key.mailbox, &key.folder)?;
+    if is_known(t, folder, &key, Some(&body.sha256), provider_id.as_deref())?
+        || moved_by_hash(t, folder, &key, &body.sha256)?
+        || is_elsewhere(t, folder, &key.mailbox, provider_id.as_deref())?
+    {
+        return Ok(Taken::Known);
+    }
+    let held = looping(t, &key.mailbox, &marks)?;
+    let id = insert_message(
+        t,
+        NewMessage {
+            direction: Direction::In,
+            account: &key.mailbox,
+            headline: &headline,
+            key: Some((folder, key.uidvalidity, key.uid)),
+            envelope: None,
+            size: body.len,
+            body: Some(body),
+            own: marks.own.as_ref(),
+        },
+    )?;
+    insert_delivery(t, id, &key.mailbox, held.as_deref())?;
+    Ok(Taken::New(id))
 }
 
 /// The one delivery of an inbound message: due, or held at once with the reason.

@@ -129,6 +129,18 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Tables<'_>) -> Result<T> + Send + 'static,
     {
+        self.queue(work).await?.await
+    }
+
+    /// Returns when `work` is queued: what is queued later runs later. The future that it returns ends after the commit.
+    pub(crate) async fn queue<T, F>(
+        &self,
+        work: F,
+    ) -> Result<impl Future<Output = Result<T>> + Send + use<T, F>>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tables<'_>) -> Result<T> + Send + 'static,
+    {
         let (caller, answer) = oneshot::channel();
         let job = Message::Job(Box::new(Call {
             work: Some(work),
@@ -136,7 +148,7 @@ impl Writer {
             caller,
         }));
         self.queue.send(job).await.map_err(|_| SpoolError::Closed)?;
-        answer.await.map_err(|_| SpoolError::Closed)?
+        Ok(async move { answer.await.map_err(|_| SpoolError::Closed)? })
     }
 
     /// Takes no more jobs, and returns when those that wait are committed.

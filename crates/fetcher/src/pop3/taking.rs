@@ -71,16 +71,10 @@ impl<'a> Taking<'a> {
             marks,
             body,
         };
-        let spool = self.spool.clone();
-        let mut taking: OnItsWay = Box::pin(async move { spool.take_in(incoming).await });
-        // The first poll queues it with the writer: this is what keeps the order.
-        match taking.as_mut().now_or_never() {
-            Some(taken) => self.took(uid, taken?),
-            None => {
-                self.bytes += bytes;
-                self.under_way.push_back((bytes, uid, taking));
-            }
-        }
+        // Waits for a place in the writer's queue, not for the commit: this is what keeps the order.
+        let taking = self.spool.begin_take_in(incoming).await?;
+        self.bytes += bytes;
+        self.under_way.push_back((bytes, uid, Box::pin(taking)));
         self.drain(TAKING).await
     }
 

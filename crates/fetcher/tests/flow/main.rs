@@ -8,6 +8,7 @@ mod folders;
 mod gateway;
 mod held;
 mod literals;
+mod multitude;
 mod offers;
 mod poison;
 mod pop3;

@@ -3,8 +3,8 @@
 use futures_util::FutureExt as _;
 use spool::{Incoming, Marks, Taken};
 
+use super::Intake;
 use super::pieces::Partial;
-use super::{Intake, Taking};
 use crate::error::FetchError;
 
 /// Messages on their way into the spool at once; the writer commits them together.
@@ -35,16 +35,10 @@ impl Intake<'_> {
             marks: partial.marks,
             body,
         };
-        let spool = self.spool.clone();
-        let mut taking: Taking = Box::pin(async move { spool.take_in(incoming).await });
-        // The first poll queues it with the writer: this is what keeps the order.
-        match taking.as_mut().now_or_never() {
-            Some(taken) => self.took(uid, taken?),
-            None => {
-                self.taking_bytes += bytes;
-                self.taking.push_back((bytes, uid, taking));
-            }
-        }
+        // Waits for a place in the writer's queue, not for the commit: this is what keeps the order.
+        let taking = self.spool.begin_take_in(incoming).await?;
+        self.taking_bytes += bytes;
+        self.taking.push_back((bytes, uid, Box::pin(taking)));
         self.drain(TAKING).await
     }
 
