@@ -3,13 +3,15 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use token_store::accounts::Relay;
 use token_store::{TokenId, Tokens};
 
 use super::exit::{Code, Failure};
 use super::office::Office;
 use super::table;
-use crate::config::{Config, Secrets};
+use crate::config::{Config, Notices, Secrets};
 use crate::control::Question;
+use crate::run;
 
 /// Prints every step with its mark; 1 when one of them failed.
 pub(crate) async fn check(file: &Path) -> Result<(), Failure> {
@@ -39,6 +41,7 @@ pub(crate) async fn check(file: &Path) -> Result<(), Failure> {
             sheet.step(&format!("{title}: {}", step.what), step.found)?;
         }
     }
+    sheet.notices(&config.notices, &store.relays()?)?;
     sheet.end()
 }
 
@@ -119,6 +122,29 @@ impl Sheet {
         Ok(())
     }
 
+    /// Whether the channels of notices can work; telling one is for `postern notices test`.
+    fn notices(&mut self, channels: &Notices, relays: &[Relay]) -> Result<(), Failure> {
+        if let Some(program) = channels.command.first() {
+            self.step("notices.command", program_at(program))?;
+        }
+        if channels.mail_to.is_empty() {
+            return Ok(());
+        }
+        if relays.is_empty() {
+            let why = "no relay is configured that they could go through";
+            return self.bad("notices.mail_to", why);
+        }
+        match &channels.mail_from {
+            Some(from) if !relays.iter().any(|relay| run::notices::serves(relay, from)) => {
+                let words = format!(
+                    "notices.mail_from: no relay serves {from}; notices go out in a relay's own name instead"
+                );
+                self.remark(&words)
+            }
+            _ => self.good(&format!("notices.mail_to: {}", channels.mail_to.join(", "))),
+        }
+    }
+
     fn end(self) -> Result<(), Failure> {
         let remarks = match self.remarks {
             0 => String::new(),
@@ -131,6 +157,14 @@ impl Sheet {
                 Err(Failure::silent(Code::Failed))
             }
         }
+    }
+}
+
+fn program_at(path: &str) -> Result<String, String> {
+    let found = std::fs::metadata(path).map_err(|error| format!("{path}: {error}"))?;
+    match found.is_file() && found.permissions().mode() & 0o111 != 0 {
+        true => Ok(path.to_owned()),
+        false => Err(format!("{path} is not an executable file")),
     }
 }
 

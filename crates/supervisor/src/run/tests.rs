@@ -96,6 +96,24 @@ async fn a_reload_changes_what_differs_and_says_what_takes_a_restart() {
         .map(|relay| relay.name.as_str())
         .collect();
     assert_eq!(names, ["b", "c"]);
+    let mut told = config(
+        dir.path(),
+        &format!(
+            "{}{}",
+            relay("b", "connections: 7"),
+            relay("c", "paused: true")
+        ),
+    );
+    told.log.level = tracing::Level::DEBUG;
+    told.notices.mail_to = vec!["root@example.com".to_owned()];
+    assert_eq!(
+        handle.reload(told).await.unwrap(),
+        [
+            "notices are told by other channels",
+            "log has changed in the file; that takes effect at the next restart",
+        ]
+    );
+    assert_eq!(handle.notices().mail_to, ["root@example.com"]);
     // The file that the gateway was started from does not exist: nothing changes, and the file is named.
     let error = handle.reload_file().await.unwrap_err();
     assert!(

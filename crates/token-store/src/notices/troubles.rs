@@ -2,11 +2,11 @@
 
 use crate::state::{State, Token};
 use crate::store::Rows;
-use crate::{Failure, Store, StoreError, TokenConfig, TokenId};
-use provider_template::{Entry, Flow, Notifications};
+use crate::{Failure, Store, StoreError, TokenConfig, TokenId, configs};
+use provider_template::{Entry, Notifications};
 
-/// Tokens read at a time: a millisecond or so, in which nobody else reads.
-const PORTION: u32 = 200;
+/// Tokens read at a time: a few milliseconds if none of them is well, in which nobody else reads.
+const PORTION: u32 = 50;
 /// An access token that ended a moment ago is about to be replaced; only after this does it count as expired. Milliseconds.
 const GRACE: i64 = 60 * 1000;
 
@@ -23,6 +23,8 @@ pub struct TokenTrouble {
     pub expired_at: Option<i64>,
     /// Host and path of the token endpoint.
     pub endpoint: String,
+    /// Requests that failed in a row.
+    pub attempts: u32,
     /// What the token config wants to be told of.
     pub notifications: Notifications,
     /// `mailbox support`, `relay support`.
@@ -73,9 +75,8 @@ impl Store {
             let Some(known) = rows.token_config(config)? else {
                 return Ok(false);
             };
-            let flow = known.entry.config.flow;
             let tokens = rows.tokens_without_secrets(config)?;
-            let unwell = |(_, token): &(TokenId, Token)| worst(token, flow, now).is_some();
+            let unwell = |(_, token): &(TokenId, Token)| worst(token, &known.entry, now).is_some();
             Ok(known.entry.valid && tokens.iter().any(unwell))
         })
     }
@@ -116,7 +117,7 @@ fn trouble(
     now: i64,
 ) -> Result<Option<TokenTrouble>, StoreError> {
     let notifications = config.entry.config.notifications;
-    let Some(kind) = worst(&token, config.entry.config.flow, now) else {
+    let Some(kind) = worst(&token, &config.entry, now) else {
         return Ok(None);
     };
     let used_by = rows.users_of_token(&id)?;
@@ -128,15 +129,16 @@ fn trouble(
         id,
         kind,
         expired_at: expired_at(&token, now),
+        attempts: token.attempts,
         failure: token.failure,
-        endpoint: endpoint(&config.entry),
+        endpoint: configs::endpoint(&config.entry),
         notifications,
         used_by,
     }))
 }
 
 /// What is worst about a token.
-fn worst(token: &Token, flow: Flow, now: i64) -> Option<TroubleKind> {
+fn worst(token: &Token, entry: &Entry, now: i64) -> Option<TroubleKind> {
     let ended = expired_at(token, now).is_some();
     // Not yet asked for: the first use brings it.
     let unborn = token.access.is_none() && token.failure.is_none();
@@ -147,21 +149,19 @@ fn worst(token: &Token, flow: Flow, now: i64) -> Option<TroubleKind> {
         State::Ready if (ended || lacking) && !unborn => return Some(TroubleKind::Stuck),
         State::Ready => {}
     }
-    if !flow.needs_person() {
+    if !entry.config.flow.has_refresh_token() {
         return None;
     }
-    refresh_trouble(token, now)
+    refresh_trouble(token, entry, now)
 }
 
-/// What the refresh token's own dates say.
-fn refresh_trouble(token: &Token, now: i64) -> Option<TroubleKind> {
-    let refresh = token.refresh.as_ref()?;
-    let end = refresh.expires_at?;
-    let seconds = end.div_euclid(1000);
-    let last_days = (end.saturating_sub(refresh.obtained_at) / 5).clamp(0, 14 * 86_400_000);
-    if end <= now {
+/// When the refresh token ends, as told or as known of the provider.
+fn refresh_trouble(token: &Token, entry: &Entry, now: i64) -> Option<TroubleKind> {
+    let end = token.refresh_end(configs::refresh_life(entry), now)?;
+    let seconds = end.at.div_euclid(1000);
+    if end.at <= now {
         Some(TroubleKind::RefreshExpired(seconds))
-    } else if end.saturating_sub(now) < last_days {
+    } else if end.soon {
         Some(TroubleKind::RefreshEnding(seconds))
     } else {
         None
@@ -172,23 +172,6 @@ fn refresh_trouble(token: &Token, now: i64) -> Option<TroubleKind> {
 fn expired_at(token: &Token, now: i64) -> Option<i64> {
     let end = token.access.as_ref()?.expires_at?;
     (end.saturating_add(GRACE) <= now).then(|| end.div_euclid(1000))
-}
-
-/// Host and path of the token endpoint.
-fn endpoint(entry: &Entry) -> String {
-    let requests = &entry.config.requests;
-    let refresh = requests.token_by_refresh_token.as_ref();
-    let request = refresh.or_else(|| entry.config.first_request());
-    let url = request.map_or("", |request| request.url.as_str());
-    let issuer = entry
-        .config
-        .postern
-        .discovery
-        .as_deref()
-        .unwrap_or_default();
-    let url = if url.is_empty() { issuer } else { url };
-    let bare = url.split_once("://").map_or(url, |(_, bare)| bare);
-    bare.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -202,6 +185,15 @@ mod tests {
     const NOW: i64 = 1_795_514_400_000;
     const HOUR: u64 = 3600;
     const DAY: u64 = 24 * HOUR;
+
+    fn named(number: u32) -> Entry {
+        Entry {
+            name: format!("t{number:04}"),
+            valid: number != 7,
+            config: provider_template::Config::default(),
+            rest: serde_json::Map::default(),
+        }
+    }
 
     fn granted(life: u64, refresh_life: Option<u64>) -> Token {
         let mut token = Token::new(true);
@@ -237,6 +229,7 @@ mod tests {
     #[test]
     fn what_is_worst_comes_first_and_a_failure_that_harms_nobody_yet_is_no_trouble() {
         let after = |seconds: u64| NOW + i64::try_from(seconds).unwrap() * 1000;
+        let entry = named(0);
         let well = granted(HOUR, None);
         let table = [
             ("well", well.clone(), NOW, None),
@@ -287,11 +280,7 @@ mod tests {
             ),
         ];
         for (name, token, now, expected) in table {
-            assert_eq!(
-                worst(&token, Flow::AuthorizationCode, now),
-                expected,
-                "{name}"
-            );
+            assert_eq!(worst(&token, &entry, now), expected, "{name}");
         }
     }
 
@@ -300,12 +289,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("accounts.db");
         let store = Store::open(&path, Key::from_bytes([7; 32])).unwrap();
-        let named = |number: u32| Entry {
-            name: format!("t{number:04}"),
-            valid: number != 7,
-            config: provider_template::Config::default(),
-            rest: serde_json::Map::default(),
-        };
         let entries = (0..2 * PORTION + 1).map(named).collect();
         store.import(entries, false).await.unwrap();
         assert_eq!(

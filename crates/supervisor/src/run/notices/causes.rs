@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use spool::{Direction, HeldReport};
+use token_store::Outage;
 use token_store::accounts::{Condition, Kind as Account, Light};
 use token_store::notices::{About, Cause, Kind, Notice, TokenTrouble, TroubleKind};
 
@@ -18,6 +19,10 @@ const FAILING: i64 = 3600;
 const DISK_LOW: u64 = 256 << 20;
 /// From here on the disk is no longer low.
 const DISK_WELL: u64 = 512 << 20;
+/// A network that is only just back after a pause has answered by then. Seconds.
+const LASTING: i64 = 30;
+/// So many failures of one token in a row take as long.
+const LASTING_TRIES: u32 = 5;
 /// So many tokens of one endpoint whose configs want to be told of expiry are told one by one; more are one outage.
 const ONE_BY_ONE: usize = 10;
 /// So many names are listed; the rest is counted.
@@ -28,7 +33,7 @@ const CHANNEL_TRIES: u32 = 6;
 /// What is wrong, the gravest first.
 pub(super) fn causes(world: &World) -> Vec<Cause> {
     let mut causes = of_tokens(&world.tokens);
-    causes.extend(of_endpoints(&world.tokens));
+    causes.extend(of_endpoints(world));
     causes.extend(of_accounts(world));
     // Where only our own notices are held, one about that would bring the next.
     let held_mail = world.held.iter().filter(|report| report.newest_at > 0);
@@ -138,12 +143,19 @@ fn say(rank: TroubleRank, trouble: &TokenTrouble) -> (String, String) {
 }
 
 /// One for each token endpoint that lets tokens end, and one for each token that wants to be told alone.
-fn of_endpoints(troubles: &[TokenTrouble]) -> Vec<Cause> {
+fn of_endpoints(world: &World) -> Vec<Cause> {
     let mut stuck: BTreeMap<&str, Vec<&TokenTrouble>> = BTreeMap::new();
-    for trouble in troubles.iter().filter(|t| t.kind == TroubleKind::Stuck) {
+    for trouble in world.tokens.iter().filter(|t| t.kind == TroubleKind::Stuck) {
         stuck.entry(&trouble.endpoint).or_default().push(trouble);
     }
     let mut causes = Vec::new();
+    // Tokens that ended while the host slept are about to be replaced.
+    stuck.retain(|endpoint, troubles| {
+        let away = |outage: &Outage| {
+            outage.endpoint.starts_with(*endpoint) && world.now - outage.since >= LASTING
+        };
+        troubles.iter().any(|t| t.attempts >= LASTING_TRIES) || world.outages.iter().any(away)
+    });
     for (endpoint, troubles) in stuck {
         causes.push(outage(endpoint, &troubles));
         let told_of = |trouble: &&TokenTrouble| {

@@ -193,7 +193,8 @@ fn choose(relays: &[Relay], board: &Board, mail_from: Option<&str>) -> Option<(S
     chosen.or_else(|| relays.iter().filter(works).find_map(own))
 }
 
-fn serves(relay: &Relay, from: &str) -> bool {
+/// Whether a relay takes this sender.
+pub(crate) fn serves(relay: &Relay, from: &str) -> bool {
     let from = from.to_lowercase();
     let domain = from.rsplit_once('@').map_or("", |(_, domain)| domain);
     relay.senders.iter().any(|sender| {

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::Handle;
+pub(crate) use mail::serves;
 use tell::Tellers;
 pub(crate) use tell::{Tried, test};
 

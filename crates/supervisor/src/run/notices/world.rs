@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use spool::{Direction, HeldReport};
+use token_store::Outage;
 use token_store::accounts::{Care, Kind, Light};
 use token_store::notices::{Channel, Notice, TokenTrouble};
 
@@ -16,6 +17,8 @@ pub(super) struct World {
     pub(super) now: i64,
     /// Tokens that are not well.
     pub(super) tokens: Vec<TokenTrouble>,
+    /// Token endpoints that do not answer.
+    pub(super) outages: Vec<Outage>,
     /// The accounts that run, and how each fares.
     pub(super) accounts: Vec<(Kind, String, Light)>,
     /// Every account has had the time to appear, so one that is not there is gone.
@@ -46,6 +49,7 @@ pub(super) fn look(handle: &Handle, settled: bool) -> anyhow::Result<World> {
     Ok(World {
         now: now.as_second(),
         tokens: store.token_troubles(now.as_millisecond())?,
+        outages: handle.tokens().outages(),
         accounts: handle.board().all(),
         settled,
         held,

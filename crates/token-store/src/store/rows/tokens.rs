@@ -2,6 +2,7 @@
 
 use super::{Change, Rows};
 use crate::seal::Place;
+use crate::state::pace::SOON_CAP;
 use crate::state::{Access, Refresh, State, Token};
 use crate::{Failure, Secret, StoreError, TokenId};
 use rusqlite::{OptionalExtension, Row, named_params, params};
@@ -123,20 +124,26 @@ impl Rows<'_> {
         now: i64,
         limit: u32,
     ) -> Result<Vec<(TokenId, Token)>, StoreError> {
+        let soon = now.saturating_add(SOON_CAP);
         let mut statement = self.connection.prepare_cached(&format!(
             "SELECT config, subject, {COLUMNS} FROM token JOIN token_config ON config = token_config.name
              WHERE (config, subject) > (?1, ?2) AND valid AND (state <> 'ready' OR failure_at IS NOT NULL
-                OR expires_at <= ?3 OR refresh_expires_at IS NOT NULL)
+                OR expires_at <= ?3 OR refresh_expires_at <= ?5
+                OR refresh_obtained_at + refresh_life * 86400000 <= ?5
+                OR max(refresh_obtained_at, coalesce(obtained_at, 0)) + refresh_idle * 86400000 <= ?5)
              ORDER BY config, subject LIMIT ?4"
         ))?;
         let suspects = statement
-            .query_map(params![after.config, after.subject, now, limit], |row| {
-                let id = TokenId {
-                    config: row.get("config")?,
-                    subject: row.get("subject")?,
-                };
-                Ok((id, Raw::read(row)?.token))
-            })?
+            .query_map(
+                params![after.config, after.subject, now, limit, soon],
+                |row| {
+                    let id = TokenId {
+                        config: row.get("config")?,
+                        subject: row.get("subject")?,
+                    };
+                    Ok((id, Raw::read(row)?.token))
+                },
+            )?
             .collect::<Result<_, _>>()?;
         Ok(suspects)
     }

@@ -29,6 +29,7 @@ fn token(config: &str, kind: TroubleKind) -> TokenTrouble {
         }),
         expired_at: Some(NOW - 60),
         endpoint: "login.example/token".into(),
+        attempts: 9,
         notifications: Notifications {
             expired_token: false,
             expired_refresh_token: true,
@@ -160,6 +161,34 @@ fn one_outage_of_a_provider_is_one_notice_however_many_tokens_and_mailboxes_it_s
           no request for a new one succeeds: invalid_grant: gone. (HTTP status 400) | request a new token"
         ]
     );
+}
+
+#[test]
+fn tokens_that_ended_while_the_host_slept_are_no_outage_yet() {
+    let with = |attempts: [u32; 2]| World {
+        tokens: attempts
+            .into_iter()
+            .map(|attempts| TokenTrouble {
+                attempts,
+                ..token("a", TroubleKind::Stuck)
+            })
+            .collect(),
+        ..world()
+    };
+    assert_eq!(causes(&with([0, LASTING_TRIES - 1])), []);
+    assert_eq!(causes(&with([0, LASTING_TRIES])).len(), 1);
+    // One request at a time tries an endpoint that is away: no token alone has failed so often then.
+    let mut away = with([0, 1]);
+    let outage = |since| Outage {
+        endpoint: "login.example/token".into(),
+        since,
+        next_try: NOW + 9,
+        words: "no answer".into(),
+    };
+    away.outages = vec![outage(NOW - LASTING + 1)];
+    assert_eq!(causes(&away), []);
+    away.outages = vec![outage(NOW - LASTING)];
+    assert_eq!(causes(&away).len(), 1);
 }
 
 #[test]
