@@ -320,6 +320,9 @@ fn certificates_and_service_accounts_come_from_their_files_or_are_left_out() {
     assert_eq!(account.key_id.as_deref(), Some("7"));
     assert!(domain.flow.per_subject());
 
+    let wrong = read_with(&text.replace("RS256", "ES256"), folder.path()).unwrap_err();
+    assert!(wrong.contains("expected PS256 or RS256"), "{wrong}");
+
     // A command that only looks needs none of the files.
     let surroundings = Surroundings::of_this_process(super::Secrets::LeftOut);
     Config::parse(Path::new("postern.yaml"), text, &surroundings).unwrap();
