@@ -107,7 +107,7 @@ impl std::fmt::Debug for CallbackAnswer {
 }
 
 /// A consent that came back well.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Consented {
     /// The token config that has a token now.
     pub config: String,

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 const LOCK_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What the provider says of an access token (RFC 7662 section 2.2).
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Introspection {
     /// Whether it is good.
     pub active: bool,

@@ -5,7 +5,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, get, post};
 
 use crate::error::PageError;
-use crate::pages::{self, accounts, add, consent, health, overview, sign_in, tokens};
+use crate::pages::{self, accounts, add, consent, device, health, overview, sign_in, tokens};
 use crate::{App, address};
 
 /// A form's size; the longest has a dozen fields of a line each.
@@ -52,6 +52,8 @@ pub(crate) fn list() -> Vec<Route> {
         administrator("/tokens", get(tokens::page)),
         administrator("/tokens/add", get(add::form).post(add::save)),
         administrator("/tokens/request", post(consent::request)),
+        administrator("/tokens/device", get(device::page)),
+        administrator("/tokens/paste", post(consent::paste)),
         administrator("/tokens/refresh", post(tokens::refresh)),
         administrator(address::CALLBACK, get(consent::callback)),
         administrator("/mailboxes", get(accounts::mailboxes)),

@@ -4,7 +4,6 @@ mod admin;
 mod check;
 mod exit;
 mod key;
-mod loopback;
 mod mailbox;
 mod notices;
 mod office;

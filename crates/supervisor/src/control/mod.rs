@@ -48,6 +48,14 @@ pub(crate) enum Question {
         error_description: Option<String>,
         iss: Option<String>,
     },
+    /// Take a grant back.
+    Revoke {
+        config: String,
+        /// Only here, not at the provider.
+        forget: bool,
+    },
+    /// What the provider says of a token.
+    Introspect { config: String, subject: String },
     /// A command changed a token config in the database.
     TokensChanged { config: String },
     /// Fetch a mailbox now.

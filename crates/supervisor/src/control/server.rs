@@ -183,7 +183,15 @@ async fn answer(question: Question, handle: &Handle) -> Result<serde_json::Value
             };
             let consented = tokens.complete(&session, answer).await?;
             handle.tokens_changed(&consented.config);
-            value(consented.config)
+            value(consented)
+        }
+        Question::Revoke { config, forget } => {
+            tokens.revoke(&config, forget).await?;
+            handle.tokens_changed(&config);
+            value(())
+        }
+        Question::Introspect { config, subject } => {
+            value(tokens.introspect(TokenId { config, subject }).await?)
         }
         Question::TokensChanged { config } => {
             handle.tokens_changed(&config);

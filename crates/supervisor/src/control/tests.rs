@@ -71,6 +71,17 @@ fn the_sockets_group_may_see_the_status_and_fetch_a_token_and_nothing_else() {
             ask(|config, subject| Question::Refresh { config, subject }),
             false,
         ),
+        (
+            Question::Revoke {
+                config: "a".into(),
+                forget: true,
+            },
+            false,
+        ),
+        (
+            ask(|config, subject| Question::Introspect { config, subject }),
+            false,
+        ),
         (Question::TokensChanged { config: "a".into() }, false),
         (
             Question::Fetch {

@@ -56,7 +56,7 @@ fn declare(rows: &Rows<'_>, file: &str, declared: Declared) -> Result<(), StoreE
     for name in gone(rows, "token_config", &configs)? {
         withdraw(rows, &name)?;
     }
-    rows.remove_unused_subjects()
+    rows.remove_unused_subjects(now())
 }
 
 /// The names that were declared before and aren't now.

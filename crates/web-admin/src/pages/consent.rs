@@ -5,11 +5,11 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::header::{HeaderMap, HeaderValue, ORIGIN, REFERRER_POLICY};
 use axum::response::Response;
-use provider_template::url_is_safe;
-use token_store::{CallbackAnswer, ConsentError, SignIn};
+use provider_template::{Flow, url_is_safe};
+use token_store::{CallbackAnswer, ConsentError, Consented, SignIn};
 
 use super::tokens::{refreshed, sorry, token_of};
-use super::{Frame, Section, html};
+use super::{Frame, Section, device, html};
 use crate::address::astray;
 use crate::error::{PageError, see_other};
 use crate::flash::Flash;
@@ -27,7 +27,18 @@ struct LeavePage {
     host: String,
 }
 
-/// Sends the administrator to the provider; a flow without a person asks at once.
+/// The same for a browser that the provider can't lead back here: a link to follow, and a form for the address where it ends.
+#[derive(Template)]
+#[template(path = "paste.html")]
+struct PastePage {
+    frame: Frame,
+    name: String,
+    url: String,
+    host: String,
+    redirect_uri: String,
+}
+
+/// Sends the administrator to the provider, by the way that the form asks for; a flow without a person asks at once.
 pub(crate) async fn request(
     State(app): State<App>,
     headers: HeaderMap,
@@ -36,11 +47,22 @@ pub(crate) async fn request(
     let by = &posted.by;
     let name = posted.fields.raw("name");
     let config = app.store().token_config(name)?;
-    if config.is_some_and(|config| !config.entry.config.flow.needs_person()) {
+    let flow = config.map(|config| config.entry.config.flow);
+    if flow.is_some_and(|flow| !flow.needs_person()) {
         return Ok(refreshed(&app, by, &token_of(&posted)).await);
     }
+    let sign_in = if posted.fields.ticked("any_user") {
+        SignIn::Anybody
+    } else {
+        SignIn::ForAccounts
+    };
+    let way = posted.fields.raw("way");
+    if way == "device" || (way.is_empty() && flow == Some(Flow::DeviceCode)) {
+        return device::begin(&app, by, name, sign_in).await;
+    }
+    let paste = way == "paste";
     let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
-    if let Some(origin) = astray(&app.address, origin) {
+    if let Some(origin) = astray(&app.address, origin).filter(|_| !paste) {
         app.flashes.leave(&by.session.id, elsewhere(&app, origin));
         return Ok(see_other(&app.address.link("/tokens")));
     }
@@ -48,7 +70,7 @@ pub(crate) async fn request(
     let begun = app
         .parts
         .tokens
-        .begin(name, redirect_uri, &by.session.id, SignIn::ForAccounts)
+        .begin(name, redirect_uri, &by.session.id, sign_in)
         .await;
     let flash = match begun {
         Ok(url) if url_is_safe(&url) => {
@@ -57,12 +79,7 @@ pub(crate) async fn request(
                 &format!("went to the provider for a new token of {name}"),
             )
             .await;
-            return html(&LeavePage {
-                frame: app.frame(by, Section::Tokens, "On the way to the provider")?,
-                name: name.to_owned(),
-                host: host_of(&url).to_owned(),
-                url,
-            });
+            return out(&app, by, name, url, paste);
         }
         Ok(_) => Flash::bad(&format!(
             "Not requested: the URL of {name} for the authorization code is neither https nor loopback."
@@ -73,13 +90,53 @@ pub(crate) async fn request(
     Ok(see_other(&app.address.link("/tokens")))
 }
 
+/// The page between here and the provider.
+fn out(
+    app: &Inner,
+    by: &SignedIn,
+    name: &str,
+    url: String,
+    paste: bool,
+) -> Result<Response, PageError> {
+    let (name, host) = (name.to_owned(), host_of(&url).to_owned());
+    if paste {
+        return html(&PastePage {
+            frame: app.frame(by, Section::Tokens, "Sign in, then paste the address")?,
+            redirect_uri: app.address.redirect_uri.clone(),
+            name,
+            url,
+            host,
+        });
+    }
+    html(&LeavePage {
+        frame: app.frame(by, Section::Tokens, "On the way to the provider")?,
+        name,
+        url,
+        host,
+    })
+}
+
+/// The address where a browser ended that the provider could not lead back here.
+pub(crate) async fn paste(State(app): State<App>, posted: Posted) -> Response {
+    let answer = CallbackAnswer::from_pasted(posted.fields.raw("address"));
+    let Some(answer) = answer else {
+        let flash = Flash::bad(
+            "Not handed in: that is not the address where the browser ended; there is no code and state in it.",
+        )
+        .advise("Request the token again, and copy the whole address after signing in.");
+        app.flashes.leave(&posted.by.session.id, flash);
+        return see_other(&app.address.link("/tokens"));
+    };
+    completed(&app, &posted.by, answer).await
+}
+
 fn elsewhere(app: &Inner, origin: &str) -> Flash {
     let (public, link) = (&app.address.origin, app.address.link("/tokens"));
     Flash::bad(&format!(
         "Not requested: this page is open at {origin}, and the provider leads back to {public}."
     ))
     .advise(&format!(
-        "Open `{public}{link}`, sign in there, and request the token again."
+        "Open `{public}{link}`, sign in there, and request the token again; or choose to paste the address, under Other ways."
     ))
 }
 
@@ -96,15 +153,20 @@ pub(crate) async fn callback(
     answer: Result<Query<CallbackAnswer>, QueryRejection>,
 ) -> Response {
     let answer = answer.map(|Query(answer)| answer).unwrap_or_default();
+    completed(&app, &by, answer).await
+}
+
+/// Hands an answer in and leads to the tokens page, with word of how it went.
+async fn completed(app: &Inner, by: &SignedIn, answer: CallbackAnswer) -> Response {
     let flash = match app.parts.tokens.complete(&by.session.id, answer).await {
         Ok(consented) => {
-            let name = consented.config;
-            app.parts.gateway.tokens_changed(&name);
-            app.audit(&by, &format!("got a new token for {name}")).await;
-            Flash::good(&format!("The new token of {name} is here."))
+            app.parts.gateway.tokens_changed(&consented.config);
+            app.audit(by, &format!("got a new token for {}", consented.config))
+                .await;
+            arrived(&consented)
         }
         Err(error) => {
-            app.audit(&by, "came back from the provider without a token")
+            app.audit(by, "came back from the provider without a token")
                 .await;
             failed(error)
         }
@@ -115,6 +177,18 @@ pub(crate) async fn callback(
         .headers_mut()
         .insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
+}
+
+/// Good news, and who signed in.
+pub(super) fn arrived(consented: &Consented) -> Flash {
+    let who = match &consented.signed_in_as {
+        Some(who) => format!(" {who} signed in."),
+        None => String::new(),
+    };
+    Flash::good(&format!(
+        "The new token of {} is here.{who}",
+        consented.config
+    ))
 }
 
 fn failed(error: ConsentError) -> Flash {

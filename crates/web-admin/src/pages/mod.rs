@@ -3,6 +3,7 @@
 pub(crate) mod accounts;
 pub(crate) mod add;
 pub(crate) mod consent;
+pub(crate) mod device;
 mod form;
 pub(crate) mod health;
 mod notes;

@@ -37,6 +37,8 @@ struct TokenRow {
     declared_in: Option<String>,
     /// There may be a refresh token to use.
     can_refresh: bool,
+    /// A person signs in for it, by one way or another.
+    by_person: bool,
 }
 
 impl TokenRow {
@@ -81,6 +83,7 @@ fn row(status: TokenStatus, now: i64) -> TokenRow {
         valid: status.valid,
         used_by: status.used_by,
         declared_in: status.declared_in,
+        by_person,
         can_refresh: by_person && !never_asked,
         name: status.config,
         subject: status.subject,

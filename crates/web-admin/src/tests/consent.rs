@@ -239,3 +239,118 @@ async fn a_page_that_is_open_at_another_name_of_this_machine_sends_nobody_out_in
             .await,
     );
 }
+
+#[tokio::test]
+async fn the_address_is_pasted_from_a_browser_that_cannot_be_led_back() {
+    let world = World::new().await;
+    let mut browser = world.signed_in().await;
+    world.add_config(&mut browser, "support").await;
+    let csrf = browser.csrf().await;
+    let port = world.address.port();
+    // Open at another name of this machine: no matter, nobody is led back.
+    browser.headers = vec![
+        ("Host", format!("localhost:{port}")),
+        ("Origin", format!("http://localhost:{port}")),
+    ];
+    let ask = [("csrf", &*csrf), ("name", "support"), ("way", "paste")];
+    let page = browser.post("/tokens/request", &ask).await;
+    page.shows("Address where the browser ended");
+    let url = page
+        .body
+        .split("href=\"")
+        .find(|part| part.contains("code_challenge"));
+    let url = url
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap()
+        .replace("&#38;", "&");
+    let back = at_provider(&world, &url, ALLOW).await;
+    for (address, says) in [
+        (
+            "https://nothing.example/",
+            "there is no code and state in it",
+        ),
+        ("http://x/cb?code=c&state=s", "this sign-in link is unknown"),
+        (
+            &*format!("http://{}{back}", world.address),
+            "The new token of support is here.",
+        ),
+    ] {
+        let paste = [("csrf", &*csrf), ("address", address)];
+        assert_eq!(browser.post("/tokens/paste", &paste).await.status, 303);
+        browser.get("/tokens").await.shows(says);
+    }
+}
+
+#[tokio::test]
+async fn a_code_for_another_device_is_shown_until_it_was_entered() {
+    let world = World::new().await;
+    let knobs = |knobs: &mut Knobs| knobs.device_interval = Duration::from_millis(1);
+    world.provider.set_knobs(knobs);
+    let mut browser = world.signed_in().await;
+    world.add_config(&mut browser, "support").await;
+    let mut entry = world
+        .store()
+        .token_config("support")
+        .unwrap()
+        .unwrap()
+        .entry;
+    entry.config.postern.discovery = Some(world.provider.url());
+    world.store().import(vec![entry], true).await.unwrap();
+    let csrf = browser.csrf().await;
+    let ask = [("csrf", &*csrf), ("name", "support"), ("way", "device")];
+    for user in [None, Some("desk@sandbox.test")] {
+        let answer = browser.post("/tokens/request", &ask).await;
+        let to = answer.header("location").to_owned();
+        assert_eq!(to, "/postern/tokens/device?name=support");
+        let page = browser.get("/tokens/device?name=support").await;
+        let code = world.provider.device_codes().remove(0);
+        page.shows(&code);
+        page.shows("http-equiv=\"refresh\" content=\"3\"");
+        assert!(world.provider.answer_device(&code, user));
+        let tokens = &world.parts.tokens;
+        while let Some(wait) = tokens.poll_device("support").await.unwrap() {
+            tokio::time::sleep(wait).await;
+        }
+        let done = browser.get("/tokens/device?name=support").await;
+        assert_eq!(done.header("location"), "/postern/tokens");
+        let page = browser.get("/tokens").await;
+        match user {
+            None => page.shows("No new token: access_denied"),
+            Some(_) => page.shows("The new token of support is here. desk@sandbox.test signed in."),
+        }
+    }
+    let nothing = browser.get("/tokens/device?name=%3Cb%3E").await;
+    assert_eq!(nothing.header("location"), "/postern/tokens");
+}
+
+#[tokio::test]
+async fn another_person_is_refused_and_let_in_when_the_box_is_ticked() {
+    let world = World::new().await;
+    world.provider.set_knobs(|knobs| knobs.id_token = true);
+    let mut browser = world.signed_in().await;
+    world.add_config(&mut browser, "support").await;
+    let token = Auth::Token("support".to_owned());
+    let accounts = declared(
+        mailbox("support", "desk@sandbox.test", token.clone()),
+        relay("support", "desk@sandbox.test", token),
+    );
+    let store = world.store();
+    store.declare("postern.yaml", accounts).await.unwrap();
+    let url = ask(&mut browser, "support").await;
+    let url = url.replace("login_hint=desk%40sandbox.test", "x=1");
+    let back = at_provider(&world, &url, ALLOW).await;
+    browser.get(&back).await;
+    let page = browser.get("/tokens").await;
+    page.shows("support@sandbox.test signed in, but the token is for desk@sandbox.test");
+    page.shows("no token was requested yet");
+
+    let csrf = browser.csrf().await;
+    let any = [("csrf", &*csrf), ("name", "support"), ("any_user", "1")];
+    let url = way_out(&browser.post("/tokens/request", &any).await);
+    let back = at_provider(&world, &url, ALLOW).await;
+    browser.get(&back).await;
+    let page = browser.get("/tokens").await;
+    page.shows("Signed in as support@sandbox.test");
+}

@@ -6,6 +6,7 @@ mod exchange;
 mod foreign;
 mod grants;
 mod import;
+mod revoke;
 mod show;
 mod templates;
 
@@ -20,6 +21,7 @@ use super::{request, table};
 pub(super) use access::quickly;
 use access::{Access, access};
 use grants::{refresh, seed};
+use revoke::revoke;
 use show::{list, show};
 use templates::templates;
 
@@ -35,6 +37,17 @@ pub(crate) enum TokenCommand {
     Show {
         /// The token config's name.
         name: String,
+        /// Ask the provider too what the access token is good for.
+        #[arg(long)]
+        introspect: bool,
+        /// With --introspect: the mailbox user, where the token config gives a token to each.
+        #[arg(
+            long,
+            value_name = "ADDRESS",
+            default_value = "",
+            requires = "introspect"
+        )]
+        user: String,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -44,10 +57,12 @@ pub(crate) enum TokenCommand {
         after_help = "Example:\n  postern token add support --template microsoft-tenant --variable TenantID=contoso.onmicrosoft.com --client-id 00000000-0000-0000-0000-000000000000"
     )]
     Add(Box<define::Add>),
-    /// Sign in at the provider in a browser, and keep the tokens it grants.
+    /// Sign in at the provider, in a browser or on another device, and keep the tokens it grants.
     #[command(
         after_help = "The provider must know the redirect URI: http://127.0.0.1/oauth2/callback (most ignore the port on this machine; give --port \
-                      where yours doesn't), or with --host localhost as Microsoft wants it. From another machine: ssh -L PORT:127.0.0.1:PORT this-host"
+                      where yours doesn't), or with --host localhost as Microsoft wants it.\nWhere no browser reaches this machine: --paste, or --device, \
+                      or ssh -L PORT:127.0.0.1:PORT this-host\nWho signs in must be the user of the mailboxes that use the token, where the provider \
+                      tells; for a shared mailbox name the person with --user, or let anybody in with --any-user."
     )]
     Request(request::Request),
     /// Store a refresh token obtained elsewhere; it is asked for, or read from standard input.
@@ -70,6 +85,14 @@ pub(crate) enum TokenCommand {
     Access(Access),
     /// Change a token config that no file declares. Its name and its template stay.
     Edit(Box<define::EditArgs>),
+    /// Take a grant back at the provider, and remove its token here once the provider has said yes.
+    Revoke {
+        /// The token config's name.
+        name: String,
+        /// Remove the token here only, where the provider has no address for it or is gone.
+        #[arg(long)]
+        forget: bool,
+    },
     /// Write token configs in the exchange format, client secrets included; all of them when none is named.
     #[command(
         after_help = "Examples:\n  postern token export --output /root/\n  postern token export support --without-secrets\n  \
@@ -105,7 +128,23 @@ pub(crate) enum TokenCommand {
 pub(crate) async fn carry_out(file: &Path, command: TokenCommand) -> Result<(), Failure> {
     match command {
         TokenCommand::List { json } => list(&Office::open(file).await?, json),
-        TokenCommand::Show { name, json } => show(&Office::open(file).await?, &name, json),
+        TokenCommand::Show {
+            name,
+            introspect,
+            user,
+            json,
+        } => {
+            let office = Office::open(file).await?;
+            let id = TokenId::for_subject(&name, &user);
+            let known = match introspect {
+                true => Some(revoke::introspect(&office, &id).await?),
+                false => None,
+            };
+            show(&office, &name, known.as_ref(), json)
+        }
+        TokenCommand::Revoke { name, forget } => {
+            revoke(&Office::open(file).await?, &name, forget).await
+        }
         TokenCommand::Add(order) => define::add(file, *order).await,
         TokenCommand::Request(order) => request::request(file, order).await,
         TokenCommand::Seed { name } => seed(file, &name).await,

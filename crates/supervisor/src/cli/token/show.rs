@@ -3,9 +3,9 @@
 use provider_template::Entry;
 use serde_json::json;
 use token_store::state::State;
-use token_store::{TokenId, TokenStatus};
+use token_store::{Introspection, TokenId, TokenStatus};
 
-use super::named;
+use super::{named, revoke};
 use crate::cli::exit::Failure;
 use crate::cli::office::Office;
 use crate::cli::table;
@@ -46,7 +46,12 @@ fn state(status: &TokenStatus) -> String {
     words.to_owned()
 }
 
-pub(super) fn show(office: &Office, name: &str, json: bool) -> Result<(), Failure> {
+pub(super) fn show(
+    office: &Office,
+    name: &str,
+    known: Option<&Introspection>,
+    json: bool,
+) -> Result<(), Failure> {
     let store = office.store()?;
     let config = named(&store, name)?;
     let mut statuses = store.token_statuses()?;
@@ -62,6 +67,7 @@ pub(super) fn show(office: &Office, name: &str, json: bool) -> Result<(), Failur
             "scope": entry.scope,
             "status": statuses.first(),
             "tokens": statuses,
+            "introspection": known,
         }));
     }
     let secret = if entry.client_secret.is_empty() {
@@ -91,6 +97,7 @@ pub(super) fn show(office: &Office, name: &str, json: bool) -> Result<(), Failur
         lines.push(("flow", first.flow.clone()));
     }
     lines.extend(statuses.iter().flat_map(about));
+    lines.extend(known.into_iter().flat_map(revoke::lines));
     for (key, value) in lines {
         table::line(&format!(
             "{:<15}{}",

@@ -8,6 +8,9 @@ use crate::{Failure, Secret, StoreError, TokenId};
 use rusqlite::{OptionalExtension, Row, named_params, params};
 use std::borrow::Cow;
 
+/// Scripts ask for tokens too, of users without an account here; what none of them wanted for a week is out of use.
+const UNUSED: i64 = 7 * 86_400_000;
+
 /// A row as SQLite has it, secrets still sealed.
 pub(super) struct Raw {
     pub(super) token: Token,
@@ -166,13 +169,15 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// Tokens of subjects that no account signs in with any more; the next use makes them again, without a person.
-    pub(crate) fn remove_unused_subjects(&self) -> Result<(), StoreError> {
+    /// Tokens of subjects that no account signs in with, and nobody asked for lately either; the next use makes them again,
+    /// without a person.
+    pub(crate) fn remove_unused_subjects(&self, now: i64) -> Result<(), StoreError> {
         self.connection.execute(
             "DELETE FROM token WHERE subject <> '' AND refresh_token IS NULL
+                AND max(coalesce(obtained_at, 0), coalesce(failure_at, 0) * 1000) < ?1
                 AND NOT EXISTS (SELECT 1 FROM mailbox WHERE token_config = config AND user = subject)
                 AND NOT EXISTS (SELECT 1 FROM relay WHERE token_config = config AND user = subject)",
-            [],
+            [now - UNUSED],
         )?;
         Ok(())
     }
@@ -347,5 +352,51 @@ fn state_name(state: State) -> &'static str {
         State::NeedsConsent => "needs_consent",
         State::Ready => "ready",
         State::Broken => "broken",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::Key;
+    use crate::{Store, TokenConfig};
+    use provider_template::{Config, Entry, Flow};
+
+    const NOW: i64 = 1_795_514_400_000;
+
+    #[tokio::test]
+    async fn what_no_account_and_no_script_wanted_for_a_week_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("accounts.db");
+        let store = Store::open(&path, Key::from_bytes([7; 32])).unwrap();
+        let entry = Entry {
+            name: "robot".into(),
+            valid: true,
+            config: Config {
+                flow: Flow::ServiceAccount,
+                ..Config::default()
+            },
+            rest: serde_json::Map::default(),
+        };
+        let config = TokenConfig {
+            entry,
+            template: None,
+            declared_in: None,
+        };
+        let left = store.write(move |rows| {
+            rows.put_token_config(&config)?;
+            for (subject, age) in [("new", 0), ("recent", UNUSED - 1), ("old", UNUSED + 1)] {
+                let mut token = Token::new(false);
+                let grant = crate::exchange::Grant::default();
+                token.consented(&grant, NOW - age, 0.5);
+                token.failure = None;
+                rows.insert_token(&TokenId::for_subject("robot", subject), &token)?;
+            }
+            rows.remove_unused_subjects(NOW)?;
+            rows.tokens_without_secrets("robot")
+        });
+        let left = left.await.unwrap();
+        let left: Vec<_> = left.iter().map(|(id, _)| id.subject.as_str()).collect();
+        assert_eq!(left, ["new", "recent"]);
     }
 }

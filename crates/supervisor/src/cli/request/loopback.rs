@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::exit::{Code, Failure};
+use crate::cli::exit::{Code, Failure};
 
 /// Browsers send some kilobytes of headers; codes and states are some hundred bytes.
 const LONGEST_HEAD: usize = 32 * 1024;
@@ -147,38 +147,7 @@ fn answer_in(head: &[u8], path: &str) -> Option<CallbackAnswer> {
     if found != path {
         return None;
     }
-    let mut answer = CallbackAnswer::default();
-    for pair in query.split('&') {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let slot = match name {
-            "state" => &mut answer.state,
-            "code" => &mut answer.code,
-            "error" => &mut answer.error,
-            "error_description" => &mut answer.error_description,
-            "iss" => &mut answer.iss,
-            _ => continue,
-        };
-        *slot = Some(decode(value));
-    }
-    Some(answer)
-}
-
-/// Decodes `%41` and `+`; what isn't well-formed stays as it is.
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let hex = tail
-            .get(..2)
-            .and_then(|hex| std::str::from_utf8(hex).ok())
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        (rest, _) = match (first, hex) {
-            (b'%', Some(byte)) => (&tail[2..], bytes.push(byte)),
-            (b'+', _) => (tail, bytes.push(b' ')),
-            _ => (tail, bytes.push(*first)),
-        };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    Some(CallbackAnswer::from_query(query))
 }
 
 #[cfg(test)]

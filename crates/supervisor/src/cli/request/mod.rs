@@ -1,14 +1,18 @@
-//! `postern token request`: sign in at the provider in a browser; the redirect comes back to a loopback port, or to the admin page.
+//! `postern token request`: a person signs in at the provider, by the way that fits where this machine stands.
+
+mod browser;
+mod device;
+mod loopback;
+mod paste;
 
 use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use token_store::{CallbackAnswer, SignIn};
-use tokio::time::{Instant, timeout_at};
+use provider_template::Flow;
+use token_store::{CallbackAnswer, ConsentError, Consented, SignIn};
 
 use super::exit::{Code, Failure};
-use super::loopback::{Callback, Loopback};
 use super::office::Office;
 use super::{table, token};
 use crate::control::{ClientError, FailureKind, Question};
@@ -34,8 +38,17 @@ pub(crate) struct Request {
     /// Anybody may sign in: a person who may open a shared mailbox.
     #[arg(long, conflicts_with = "user")]
     any_user: bool,
+    /// No browser reaches this machine: sign in anywhere, and paste the address where the browser ends.
+    #[arg(long)]
+    paste: bool,
+    /// With --paste: the redirect URI that the provider knows, instead of one on this machine.
+    #[arg(long, value_name = "URL", requires = "paste", conflicts_with_all = ["port", "host"])]
+    redirect_uri: Option<String>,
+    /// Sign in on any device with a code that is shown here, where the provider offers that.
+    #[arg(long, conflicts_with_all = ["paste", "port", "host"])]
+    device: bool,
     /// Print the link to the admin page instead, where the redirect comes back to its public address.
-    #[arg(long, conflicts_with_all = ["port", "host"])]
+    #[arg(long, conflicts_with_all = ["paste", "device", "port", "host", "user", "any_user"])]
     public: bool,
 }
 
@@ -45,6 +58,15 @@ enum Host {
     Address,
     #[value(name = "localhost")]
     Name,
+}
+
+impl Host {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Address => "127.0.0.1",
+            Self::Name => "localhost",
+        }
+    }
 }
 
 impl Request {
@@ -57,17 +79,13 @@ impl Request {
     }
 }
 
-/// Begins a consent, waits for the redirect, and keeps what the provider grants.
+/// Begins a consent, waits for the person, and keeps what the provider grants.
 pub(crate) async fn request(file: &Path, order: Request) -> Result<(), Failure> {
     let name = order.name.as_str();
     let office = Office::open(file).await?;
     let tokens = office.tokens()?;
-    if !token::named(tokens.store(), name)?
-        .entry
-        .config
-        .flow
-        .needs_person()
-    {
+    let flow = token::named(tokens.store(), name)?.entry.config.flow;
+    if !flow.needs_person() {
         let words =
             format!("{name} needs nobody's consent; `postern token refresh {name}` tries it");
         return Err(Failure::new(Code::Data, words));
@@ -75,67 +93,46 @@ pub(crate) async fn request(file: &Path, order: Request) -> Result<(), Failure> 
     if order.public {
         return point_to_page(&office, name);
     }
-    let loopback = Loopback::bind(order.port).await?;
-    let host = match order.host {
-        Host::Address => "127.0.0.1",
-        Host::Name => "localhost",
-    };
-    let path = office
-        .config
-        .web
-        .as_ref()
-        .map_or(CALLBACK_PATH, |web| web.redirect_path.as_str())
-        .to_owned();
-    let redirect_uri = format!("http://{host}:{}{path}", loopback.port());
-    let session = session()?;
-    let sign_in = order.sign_in();
-    let url = tokens.begin(name, &redirect_uri, &session, sign_in).await?;
-    // While a person signs in, the daemon may start, and other commands may work.
-    drop((tokens, office));
-
-    table::line(&url)?;
-    eprintln!(
-        "\nOpen this address in a browser on this machine and sign in as the mailbox's user."
-    );
-    eprintln!(
-        "The provider sends you back to {redirect_uri}; waiting for that, 10 minutes at most."
-    );
-    let end = Instant::now() + CONSENT_LIFE;
-    loop {
-        let callback = timeout_at(end, loopback.next(&path)).await;
-        let Ok(callback) = callback else {
-            return Err(Failure::new(
-                Code::Temporary,
-                "nobody came back within 10 minutes; the token is as it was",
-            ));
-        };
-        match complete(file, &session, &callback).await {
-            Ok(config) => {
-                callback
-                    .reply(true, "The token is stored. You can close this window.")
-                    .await;
-                return table::line(&format!("{config} has its token"));
-            }
-            Err(Completed::NotOurs(words)) => {
-                eprintln!("postern: a redirect that is not ours was refused: {words}");
-                callback.reply(false, &words).await;
-            }
-            Err(Completed::Failed(words, failure)) => {
-                callback.reply(false, &words).await;
-                return Err(failure);
-            }
-        }
+    if order.device || (flow == Flow::DeviceCode && !order.paste) {
+        let begun = tokens.begin_device(name, order.sign_in()).await?;
+        drop((tokens, office));
+        return device::follow(file, begun).await;
     }
+    if order.paste {
+        return paste::request(file, office, &order).await;
+    }
+    browser::request(file, office, &order).await
 }
 
-/// How a redirect ended that didn't bring a token.
+/// The path of a redirect URI on this machine.
+fn callback_path(office: &Office) -> String {
+    let web = office.config.web.as_ref();
+    web.map_or(CALLBACK_PATH, |web| web.redirect_path.as_str())
+        .to_owned()
+}
+
+/// Says that it went well, and who signed in.
+fn done(consented: &Consented) -> Result<(), Failure> {
+    let who = match &consented.signed_in_as {
+        Some(who) => format!("; signed in as {who}"),
+        None => String::new(),
+    };
+    table::line(&format!("{} has its token{who}", consented.config))
+}
+
+/// How an answer ended that didn't bring a token.
 enum Completed {
-    /// Another `state`: a stray or forged request; the real one may still come.
+    /// Another `state`: a stray or forged request, or an address pasted from elsewhere; the real one may still come.
     NotOurs(String),
     Failed(String, Failure),
 }
 
-async fn complete(file: &Path, session: &str, callback: &Callback) -> Result<String, Completed> {
+/// Hands an answer in, to the daemon where one runs.
+async fn complete(
+    file: &Path,
+    session: &str,
+    answer: &CallbackAnswer,
+) -> Result<Consented, Completed> {
     let failed = |failure: Failure| {
         Completed::Failed(
             "The token could not be stored; the terminal says why.".to_owned(),
@@ -149,7 +146,7 @@ async fn complete(file: &Path, session: &str, callback: &Callback) -> Result<Str
         error,
         error_description,
         iss,
-    } = callback.answer.clone();
+    } = answer.clone();
     if let Some(client) = office.daemon() {
         let question = Question::Complete {
             session: session.to_owned(),
@@ -160,7 +157,9 @@ async fn complete(file: &Path, session: &str, callback: &Callback) -> Result<Str
             iss,
         };
         return match client.ask(&question).await {
-            Ok(config) => Ok(config.as_str().unwrap_or_default().to_owned()),
+            Ok(consented) => {
+                serde_json::from_value(consented).map_err(|error| failed(error.into()))
+            }
             Err(ClientError::Failed(failure)) if failure.kind == FailureKind::Unknown => {
                 Err(Completed::NotOurs(failure.words))
             }
@@ -171,9 +170,9 @@ async fn complete(file: &Path, session: &str, callback: &Callback) -> Result<Str
         };
     }
     let tokens = office.tokens().map_err(failed)?;
-    match tokens.complete(session, callback.answer.clone()).await {
-        Ok(consented) => Ok(consented.config),
-        Err(error @ token_store::ConsentError::Stale) => Err(Completed::NotOurs(error.to_string())),
+    match tokens.complete(session, answer.clone()).await {
+        Ok(consented) => Ok(consented),
+        Err(error @ ConsentError::Stale) => Err(Completed::NotOurs(error.to_string())),
         Err(error) => Err(Completed::Failed(error.to_string(), error.into())),
     }
 }
