@@ -84,7 +84,7 @@ mod tests {
     fn the_picture_is_as_wide_as_the_code_and_its_margin_and_states_its_colours() {
         let picture = picture("https://id.example/device?user_code=WDJB-MJHT").unwrap();
         // Version 4 is 33 modules wide, with four of margin on each side; two rows to a line.
-        assert_eq!(picture.lines().count(), (33 + 8 + 1) / 2);
+        assert_eq!(picture.lines().count(), (33_usize + 8).div_ceil(2));
         for line in picture.lines() {
             let inner = line.strip_prefix("\x1b[97;40m").unwrap();
             let inner = inner.strip_suffix("\x1b[0m").unwrap();
