@@ -46,7 +46,7 @@ pub(crate) struct Harm {
 #[derive(Default)]
 struct Shared {
     next: Mutex<Option<Harm>>,
-    /// How many bytes the last connection carried each way.
+    /// The most bytes that a connection carried each way.
     from_server: AtomicU64,
     from_client: AtomicU64,
     /// Pumps that run.
@@ -97,7 +97,8 @@ impl Proxy {
         self.shared.accepted.load(Ordering::SeqCst)
     }
 
-    /// Bytes of the last connection: what the server said, what the client said.
+    /// Bytes of the longest connection so far, which is not the last one where a session without mail followed: what the server said,
+    /// what the client said.
     pub(crate) fn carried(&self) -> (u64, u64) {
         let shared = &self.shared;
         (
@@ -129,8 +130,6 @@ fn accept(listener: &TcpListener, server: u16, shared: &Arc<Shared>) {
         };
         let harm = shared.next.lock().unwrap().take();
         shared.accepted.fetch_add(1, Ordering::SeqCst);
-        shared.from_server.store(0, Ordering::SeqCst);
-        shared.from_client.store(0, Ordering::SeqCst);
         for stream in [Stream::FromServer, Stream::FromClient] {
             let (from, to) = match stream {
                 Stream::FromServer => (&server, &client),
@@ -221,7 +220,7 @@ impl Pump {
             Stream::FromServer => &self.shared.from_server,
             Stream::FromClient => &self.shared.from_client,
         };
-        count.store(*passed, Ordering::SeqCst);
+        count.fetch_max(*passed, Ordering::SeqCst);
         self.to.write_all(bytes).is_ok()
     }
 }
