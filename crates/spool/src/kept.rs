@@ -10,7 +10,6 @@ use rusqlite::params;
 
 use crate::clock::seconds;
 use crate::error::Result;
-use crate::held::HeldReport;
 use crate::identity::folder_id;
 use crate::rows::unsigned;
 use crate::tables::Tables;
@@ -23,35 +22,6 @@ pub struct Keeping {
     pub held_for: Duration,
     /// Bodies of so many bytes for a mailbox; beyond that the oldest ones go first.
     pub max_held: u64,
-}
-
-/// The end of keeping comes near.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Nearing {
-    /// The oldest body has been kept for two thirds of its time.
-    Time {
-        /// When it is given up, in seconds since 1970.
-        ends_at: i64,
-    },
-    /// The bodies take two thirds of their room.
-    Size {
-        /// Bytes they take.
-        bytes: u64,
-    },
-}
-
-impl HeldReport {
-    /// Whether a person should be told that held mail will not be kept here for ever; pure.
-    pub fn nearing(&self, keeping: &Keeping, now: i64) -> Option<Nearing> {
-        if self.bytes >= keeping.max_held / 3 * 2 {
-            return Some(Nearing::Size { bytes: self.bytes });
-        }
-        let oldest = self.oldest_body_at?;
-        let held_for = seconds(keeping.held_for);
-        (now - oldest >= held_for / 3 * 2).then(|| Nearing::Time {
-            ends_at: oldest.saturating_add(held_for),
-        })
-    }
 }
 
 /// A held message with its body here.

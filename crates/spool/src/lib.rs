@@ -79,7 +79,7 @@ pub use body::{Body, BodyWriter, Stored};
 pub use error::{Result, SpoolError};
 pub use held::HeldReport;
 pub use inbound::{InClaim, Incoming, Key, Taken, Unfetchable};
-pub use kept::{Keeping, Nearing};
+pub use kept::Keeping;
 pub use left_out::Fingerprint;
 pub use outbound::{OutClaim, OutRecipient, Outgoing, Recipient, TakenOut};
 pub use outcome::Outcome;

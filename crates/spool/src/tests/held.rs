@@ -115,26 +115,6 @@ const KEEPING: Keeping = Keeping {
 };
 
 #[tokio::test]
-async fn the_end_of_keeping_is_told_at_two_thirds_of_time_or_room() {
-    let bench = Bench::new();
-    hold_one(&bench, 1, &large(1)).await;
-    let report = bench.spool.held_report().unwrap().remove(0);
-    let (day, start) = (86_400, START as i64);
-    assert_eq!(report.nearing(&KEEPING, start + 19 * day), None);
-    let ends_at = start + 30 * day;
-    assert_eq!(
-        report.nearing(&KEEPING, start + 20 * day),
-        Some(Nearing::Time { ends_at })
-    );
-    hold_one(&bench, 2, &large(2)).await;
-    let report = bench.spool.held_report().unwrap().remove(0);
-    assert_eq!(
-        report.nearing(&KEEPING, start),
-        Some(Nearing::Size { bytes: 800_000 })
-    );
-}
-
-#[tokio::test]
 async fn a_body_over_its_time_is_given_up_and_the_message_stays_and_comes_again_when_retried() {
     let bench = Bench::new();
     let over = |bench: &Bench| {
