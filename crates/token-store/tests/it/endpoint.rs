@@ -37,6 +37,9 @@ pub(crate) struct World {
     pub(crate) canned: VecDeque<(u16, String, String)>,
     /// Before an answer is sent.
     pub(crate) delay: Duration,
+    /// Token requests under way, and the most there ever were.
+    at_once: usize,
+    pub(crate) most_at_once: usize,
     /// Refresh tokens that work.
     pub(crate) living: HashSet<String>,
     spent: HashSet<String>,
@@ -246,6 +249,8 @@ async fn serve(mut stream: impl Stream, world: Arc<Mutex<World>>) -> std::io::Re
                 .into_owned()
                 .collect();
             world.requests.push(form.clone());
+            world.at_once += 1;
+            world.most_at_once = world.most_at_once.max(world.at_once);
             let answer = match world.canned.pop_front() {
                 Some(canned) => canned,
                 None => {
@@ -259,6 +264,9 @@ async fn serve(mut stream: impl Stream, world: Arc<Mutex<World>>) -> std::io::Re
         }
     };
     tokio::time::sleep(delay).await;
+    if !form.is_empty() {
+        world.lock().unwrap().at_once -= 1;
+    }
     if lost {
         return Ok(());
     }

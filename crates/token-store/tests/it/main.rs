@@ -10,6 +10,7 @@ mod endpoint;
 mod exchanges;
 mod files;
 mod grants;
+mod life;
 mod model;
 mod refreshes;
 mod support;
