@@ -23,5 +23,6 @@ mod real_imap;
 mod real_pop3;
 mod real_relay;
 mod sendmail;
+mod service;
 mod windows;
 mod windows_pop3;

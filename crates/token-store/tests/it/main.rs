@@ -6,6 +6,7 @@
 mod admins;
 mod consents;
 mod definitions;
+mod disk;
 mod endpoint;
 mod exchanges;
 mod files;
