@@ -151,8 +151,7 @@ fn example(rig: &Rig, name: &str, values: &[(&str, &str)]) -> std::path::PathBuf
 #[test]
 fn fetchmail_and_msmtp_sign_in_with_the_examples() {
     let rig = Rig::new(Duration::from_secs(3600));
-    let mut setup = setup(&rig);
-    setup.web = "off".to_owned();
+    let setup = setup(&rig);
     // Nothing but the token: the mailbox is fetchmail's.
     setup.write(&format!("token_configs:\n{}", rig.token_config_yaml("t")));
     let daemon = setup.start();
@@ -261,10 +260,9 @@ fn process_list(pid: u32, into: &mut Vec<u8>) {
 }
 
 #[test]
-fn no_secret_is_in_a_log_at_the_finest_level_a_file_a_page_or_a_process_list() {
+fn no_secret_is_in_a_log_at_the_finest_level_a_file_an_output_or_the_process_list() {
     let rig = Rig::new(Duration::from_secs(2));
-    let mut setup = setup(&rig);
-    setup.web = "{listen: '127.0.0.1:0'}".to_owned();
+    let setup = setup(&rig);
     let yaml = std::fs::read_to_string(&setup.config).unwrap();
     std::fs::write(&setup.config, yaml.replace("level: info", "level: trace")).unwrap();
     let refresh_token = rig.provider.consent(USER);
