@@ -90,6 +90,9 @@ enum Command {
     /// Take a message from standard input, as sendmail does; also when the program is called `sendmail`.
     #[command(disable_help_flag = true)]
     Sendmail {
+        /// Print help.
+        #[arg(long, action = clap::ArgAction::HelpLong)]
+        help: Option<bool>,
         /// The flags of sendmail: -t -i -oi -f -F -r -B -N -R -V -bm -bs, and recipients.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
@@ -112,6 +115,7 @@ fn called_sendmail() -> Option<Cli> {
         config: std::env::var_os("POSTERN_CONFIG")
             .map_or_else(|| CONFIG_FILE.into(), PathBuf::from),
         command: Command::Sendmail {
+            help: None,
             arguments: words
                 .map(|word| word.to_string_lossy().into_owned())
                 .collect(),
@@ -188,7 +192,7 @@ async fn dispatch(cli: Cli) -> ExitCode {
         Command::Mailbox(command) => mailbox::carry_out(file, command).await,
         Command::Relay(command) => relay::carry_out(file, command).await,
         Command::Queue(command) => queue::carry_out(file, command).await,
-        Command::Sendmail { arguments } => crate::sendmail::sendmail(file, &arguments).await,
+        Command::Sendmail { arguments, .. } => crate::sendmail::sendmail(file, &arguments).await,
         Command::Notices(command) => notices::carry_out(file, command).await,
         Command::Admin(command) => admin::carry_out(file, command).await,
         Command::Key(command) => key::carry_out(file, command).await,
