@@ -182,7 +182,8 @@ fn move_token(
     let mut token = rows.token(id)?;
     let seen = token.version;
     if before == after {
-        token.mended(flow.needs_person(), now);
+        let scopes = (&*old.entry.config.scope, &*config.entry.config.scope);
+        token.mended(flow.needs_person(), scopes, now);
         return rows.put_token(id, seen, &token);
     }
     let displaced = if flow.per_subject() == id.subject.is_empty() {

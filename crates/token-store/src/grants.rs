@@ -24,7 +24,11 @@ pub(crate) async fn next(
     let ask = Ask::Refresh {
         refresh_token: &refresh.secret,
     };
-    match (exchange.ask(entry, ask).await, again) {
+    let mut granted = entry.clone();
+    if let Some(scope) = &token.granted_scope {
+        granted.config.scope.clone_from(scope);
+    }
+    match (exchange.ask(&granted, ask).await, again) {
         (Verdict::AskPerson(_) | Verdict::FixConfiguration(_), Some(again)) => {
             Some(exchange.ask(entry, again).await)
         }

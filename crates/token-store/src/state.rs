@@ -46,6 +46,9 @@ pub(crate) struct Token {
     pub(crate) refreshes: u64,
     /// Who signed in, as far as the provider told.
     pub(crate) identity: Option<String>,
+    /// What the refresh token was granted for, where the config asks for another scope by now: a refresh may not ask for more
+    /// than the person has consented to (RFC 6749 section 6).
+    pub(crate) granted_scope: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -106,6 +109,7 @@ impl Token {
             refusals: 0,
             refreshes: 0,
             identity: None,
+            granted_scope: None,
         }
     }
 
@@ -144,8 +148,12 @@ impl Token {
         self.refusals = 0;
         self.set_access(grant, now, luck);
         self.settle_well();
+        if grant.refresh.is_some() {
+            self.granted_scope = None;
+        }
         self.set_refresh(grant, now);
         self.identity = None;
+        self.granted_scope = None;
         self.set_identity(grant);
         if grant.refresh.is_none() {
             let kept = self.refresh.is_some();
@@ -260,6 +268,7 @@ impl Token {
         self.generation += 1;
         self.access = None;
         self.identity = None;
+        self.granted_scope = None;
         self.refusals = 0;
         self.settle_well();
         self.refresh
@@ -281,6 +290,7 @@ impl Token {
         self.generation += 1;
         self.access = None;
         self.identity = None;
+        self.granted_scope = None;
         self.refusals = 0;
         self.settle_well();
         let old = std::mem::replace(&mut self.refresh, restored);
@@ -291,9 +301,18 @@ impl Token {
     }
 
     /// The config changed, but not whose grant it is: whatever was wrong may be mended, so try again.
-    /// A token of the old scope is still presented, but replaced soon.
-    pub(crate) fn mended(&mut self, needs_person: bool, now: i64) {
+    /// A token of the old scope is still presented, but replaced soon. Where a person has consented to the former scope and all was
+    /// well, refreshes go on asking for that, until the person consents again.
+    pub(crate) fn mended(&mut self, needs_person: bool, scopes: (&str, &str), now: i64) {
         self.version += 1;
+        let (before, after) = scopes;
+        let worked = self.state == State::Ready && self.access.is_some();
+        let consented = needs_person && self.refresh.is_some() && worked;
+        let granted = self
+            .granted_scope
+            .take()
+            .unwrap_or_else(|| before.to_owned());
+        self.granted_scope = Some(granted).filter(|granted| consented && granted != after);
         if let Some(access) = &mut self.access {
             access.refresh_at = access.refresh_at.min(now);
         }
@@ -317,6 +336,7 @@ impl Token {
         self.access = None;
         self.refresh = None;
         self.identity = None;
+        self.granted_scope = None;
         self.refusals = 0;
         self.settle_well();
         self.state = State::NeedsConsent;

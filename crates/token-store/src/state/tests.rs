@@ -313,7 +313,7 @@ fn a_mended_configuration_is_tried_at_once() {
         0.5,
     );
     assert!(token.due_at(true, RefreshLife::default(), NOW).unwrap() > NOW);
-    token.mended(true, NOW);
+    token.mended(true, ("mail", "mail"), NOW);
     assert_eq!(token.state, State::Ready);
     assert!(token.due_at(true, RefreshLife::default(), NOW).unwrap() <= NOW);
 }

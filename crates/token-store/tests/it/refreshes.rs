@@ -307,3 +307,28 @@ async fn a_token_without_refresh_token_ends_in_a_request_for_consent_and_no_stor
     }
     assert_eq!(rig.endpoint.count(), 1, "the consent's own request");
 }
+
+/// A wider scope in a newer template must not end a grant that works: nobody has consented to it yet.
+#[tokio::test]
+async fn a_changed_scope_is_asked_for_at_the_next_consent_and_refreshes_go_on_with_the_granted_one()
+{
+    let rig = Rig::seeded().await;
+    rig.tokens.refresh("t").await.unwrap();
+    let mut wider = rig.entry("t");
+    wider.config.scope = "mail pop".into();
+    rig.import(wider).await;
+    let asked = |rig: &Rig| rig.endpoint.world().requests.last().unwrap()["scope"].clone();
+    rig.tokens.refresh("t").await.unwrap();
+    assert_eq!(asked(&rig), "mail");
+    crate::consents::consent(&rig).await;
+    rig.tokens.refresh("t").await.unwrap();
+    assert_eq!(asked(&rig), "mail pop");
+
+    // A scope that the provider refuses is mended by an edit.
+    let canned = (400, String::new(), r#"{"error":"invalid_scope"}"#.into());
+    rig.endpoint.world().canned.push_back(canned);
+    rig.tokens.refresh("t").await.unwrap_err();
+    rig.import(rig.entry("t")).await;
+    rig.tokens.refresh("t").await.unwrap();
+    assert_eq!(asked(&rig), "mail");
+}

@@ -30,6 +30,8 @@ ALTER TABLE token_config_2 RENAME TO token_config;
 
 -- Who signed in, as far as the provider told.
 ALTER TABLE token ADD COLUMN identity TEXT;
+-- What the refresh token was granted for, where the config asks for another scope by now.
+ALTER TABLE token ADD COLUMN granted_scope TEXT;
 
 -- Who has to sign in; NULL: anybody.
 ALTER TABLE consent ADD COLUMN expected TEXT;

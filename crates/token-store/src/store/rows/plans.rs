@@ -30,7 +30,7 @@ const SELECT: &str = "
         version, generation, state, iif(access_token IS NULL, NULL, x'') AS access_token, access_version, obtained_at,
         expires_at, refresh_at, rejected, iif(refresh_token IS NULL, NULL, x'') AS refresh_token,
         refresh_obtained_at, refresh_expires_at, failure_at, iif(failure_words IS NULL, NULL, '') AS failure_words,
-        '' AS failure_advice, retry_at, attempts, refusals, refreshes, NULL AS identity
+        '' AS failure_advice, retry_at, attempts, refusals, refreshes, NULL AS identity, NULL AS granted_scope
     FROM token JOIN token_config ON config = token_config.name";
 
 impl Plan {

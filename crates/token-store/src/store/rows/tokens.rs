@@ -20,7 +20,7 @@ pub(super) struct Raw {
 
 const COLUMNS: &str = "version, generation, state, access_token, access_version, obtained_at, expires_at, refresh_at,
     rejected, refresh_token, refresh_obtained_at, refresh_expires_at, failure_at, failure_words, failure_advice,
-    retry_at, attempts, refusals, refreshes, identity";
+    retry_at, attempts, refusals, refreshes, identity, granted_scope";
 
 impl Raw {
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -67,6 +67,7 @@ impl Raw {
             refusals: row.get("refusals")?,
             refreshes: u64::try_from(row.get::<_, i64>("refreshes")?).unwrap_or(0),
             identity: row.get("identity")?,
+            granted_scope: row.get("granted_scope")?,
         };
         Ok(Self {
             token,
@@ -204,7 +205,7 @@ impl Rows<'_> {
                 refresh_token = :refresh_token, refresh_obtained_at = :refresh_obtained_at,
                 refresh_expires_at = :refresh_expires_at, failure_at = :failure_at, failure_words = :failure_words,
                 failure_advice = :failure_advice, retry_at = :retry_at, attempts = :attempts, refusals = :refusals,
-                refreshes = :refreshes, identity = :identity
+                refreshes = :refreshes, identity = :identity, granted_scope = :granted_scope
              WHERE config = :config AND subject = :subject AND version = :seen",
         )?;
         let changed = statement.execute(named_params! {
@@ -228,6 +229,7 @@ impl Rows<'_> {
             ":refusals": token.refusals,
             ":refreshes": i64::try_from(token.refreshes).unwrap_or(i64::MAX),
             ":identity": token.identity,
+            ":granted_scope": token.granted_scope,
             ":config": id.config,
             ":subject": id.subject,
             ":seen": seen,
