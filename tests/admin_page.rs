@@ -111,7 +111,7 @@ pub(crate) struct Browser {
     page: String,
     cookies: BTreeMap<(String, String), String>,
     /// Everything that the admin page has answered.
-    ours: String,
+    pub(crate) ours: String,
 }
 
 impl Browser {
@@ -138,7 +138,7 @@ impl Browser {
         self.follow(format!("{}{path}", self.page))
     }
 
-    fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Page {
+    pub(crate) fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Page {
         let pair = |(name, value): &(&str, &str)| format!("{name}={}", encode(value));
         let pairs: Vec<String> = fields.iter().map(pair).collect();
         let url = format!("{}{path}", self.page);
@@ -216,12 +216,12 @@ impl Page {
     }
 
     #[track_caller]
-    fn shows(&self, words: &str) {
+    pub(crate) fn shows(&self, words: &str) {
         let Self { status, body, .. } = self;
         assert!(body.contains(words), "{words:?} is not in {status} {body}");
     }
 
-    fn hidden(&self, name: &str) -> String {
+    pub(crate) fn hidden(&self, name: &str) -> String {
         self.after(&format!("name=\"{name}\" value=\""))
     }
 

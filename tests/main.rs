@@ -22,6 +22,7 @@ mod notices;
 mod real_imap;
 mod real_pop3;
 mod real_relay;
+mod secrets;
 mod sendmail;
 mod service;
 mod windows;
