@@ -3,6 +3,7 @@
 pub mod sealed;
 
 use crate::configs::{fingerprint, store_config};
+use crate::state::{Refresh, State};
 use crate::store::Rows;
 use crate::{Imported, Secret, Store, StoreError, TokenConfig, TokenId, now};
 use provider_template::Entry;
@@ -44,6 +45,8 @@ pub enum Arrived {
     Same,
     /// Its token config, or its present token, was left alone.
     LeftAlone,
+    /// The present token works and was had later: that one stays, also where overwriting was asked for.
+    Older,
 }
 
 /// What an import did, or would do.
@@ -75,7 +78,8 @@ impl Store {
 
     /// Takes token configs and tokens in, all or nothing; says of each what was done, or with `try_only` would be done. Without
     /// `overwrite`, token configs whose name exists are left alone, and so are refresh tokens that are there; with it, those that
-    /// lose their place are kept aside.
+    /// lose their place are kept aside. One that works never gives way to an older one: with a provider that rotates, the older has been
+    /// used up, and using it again would end the whole grant.
     ///
     /// # Errors
     /// A name twice in the document, an empty name, an address that carries secrets in clear, a change to what a file declares, another
@@ -217,6 +221,9 @@ fn take_token(rows: &Rows<'_>, carried: Carried, overwrite: bool) -> Result<Arri
     match &token.refresh {
         Some(present) if present.secret == secret => return Ok(Arrived::Same),
         Some(_) if !overwrite => return Ok(Arrived::LeftAlone),
+        Some(present) if token.state == State::Ready && is_older(carried.obtained_at, present) => {
+            return Ok(Arrived::Older);
+        }
         _ => {}
     }
     let (seen, now) = (token.version, now());
@@ -234,6 +241,11 @@ fn take_token(rows: &Rows<'_>, carried: Carried, overwrite: bool) -> Result<Arri
     let why = "another refresh token was imported";
     rows.keep_aside(&id, &fingerprint(&entry), &old, now, why)?;
     Ok(Arrived::Replaced)
+}
+
+/// Rotations of a grant with a fixed end all carry the time of its beginning: another token of the same time is no newer one.
+fn is_older(obtained_at: Option<i64>, present: &Refresh) -> bool {
+    obtained_at.is_some_and(|at| at <= present.obtained_at)
 }
 
 /// An address that would carry secrets in clear is refused before it is stored, not when it is first used.
@@ -254,7 +266,9 @@ fn refuse_unsafe(entry: &Entry) -> Result<(), StoreError> {
         None => Ok(()),
         Some((key, _)) => Err(StoreError::Invalid {
             name: format!("token config {}", entry.name),
-            why: format!("{key} must begin with https:// (http:// only on this machine)"),
+            why: format!(
+                "{key} must be an https:// URL (http:// only on this machine), without a user name or blanks in it"
+            ),
         }),
     }
 }

@@ -207,8 +207,12 @@ async fn a_refresh_token_moves_sealed_to_another_installation_and_works_there() 
 async fn a_refresh_token_that_is_there_stays_unless_told_and_is_then_kept_aside() {
     let rig = Rig::seeded().await;
     let before = rig.store().export_tokens(None).unwrap();
+    let newer = Carried {
+        obtained_at: before[0].obtained_at.map(|at| at + 1),
+        ..carried("another")
+    };
     let take = |overwrite, try_only| {
-        let parcel = parcel(vec![rig.entry("t")], vec![carried("another")]);
+        let parcel = parcel(vec![rig.entry("t")], vec![newer.clone()]);
         rig.store().take_in(parcel, overwrite, try_only)
     };
     let arrivals = take(false, false).await.unwrap();
@@ -223,10 +227,8 @@ async fn a_refresh_token_that_is_there_stays_unless_told_and_is_then_kept_aside(
 
     let arrivals = take(true, false).await.unwrap();
     assert_eq!(arrivals.tokens, [(TokenId::of("t"), Arrived::Replaced)]);
-    assert_eq!(
-        rig.store().export_tokens(None).unwrap(),
-        [carried("another")]
-    );
+    let taken = rig.store().export_tokens(None).unwrap();
+    assert_eq!(taken[0].refresh_token, newer.refresh_token);
     let again = take(true, false).await.unwrap();
     assert_eq!(again.entries, [("t".to_owned(), Imported::Unchanged)]);
     assert_eq!(again.tokens, [(TokenId::of("t"), Arrived::Same)]);
@@ -240,6 +242,27 @@ async fn a_refresh_token_that_is_there_stays_unless_told_and_is_then_kept_aside(
         .collect::<Result<_, _>>()
         .unwrap();
     assert_eq!(kept, ["another refresh token was imported"]);
+}
+
+#[tokio::test]
+async fn an_export_from_before_a_rotation_does_not_end_the_grant_that_works() {
+    let rig = Rig::seeded().await;
+    rig.endpoint.world().rotate = true;
+    let old = parcel(Vec::new(), rig.store().export_tokens(None).unwrap());
+    rig.tokens.access("t").await.unwrap();
+    let present = rig.store().export_tokens(None).unwrap();
+    assert_ne!(present, old.tokens, "the provider rotates");
+
+    let arrivals = rig.store().take_in(old.clone(), true, false).await.unwrap();
+    assert_eq!(arrivals.tokens, [(TokenId::of("t"), Arrived::Older)]);
+    assert_eq!(rig.store().export_tokens(None).unwrap(), present);
+    rig.tokens.refresh("t").await.unwrap();
+
+    // The time when it was had is not always known: then what was asked for is done.
+    let mut undated = old;
+    undated.tokens[0].obtained_at = None;
+    let arrivals = rig.store().take_in(undated, true, false).await.unwrap();
+    assert_eq!(arrivals.tokens, [(TokenId::of("t"), Arrived::Replaced)]);
 }
 
 #[tokio::test]

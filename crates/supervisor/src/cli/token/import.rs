@@ -19,7 +19,7 @@ const LONGEST_DOCUMENT: u64 = 16 << 20;
 pub(crate) struct Import {
     /// The document; `-` is standard input.
     file: PathBuf,
-    /// Change entries of the same name too, and replace their refresh tokens; otherwise they are left alone.
+    /// Change entries of the same name too, and replace their refresh tokens by newer ones; otherwise they are left alone.
     #[arg(long)]
     overwrite: bool,
     /// Say what would be done, and change nothing.
@@ -54,6 +54,9 @@ pub(crate) async fn import(file: &Path, order: Import) -> Result<(), Failure> {
     for line in told(&arrivals, order.dry_run) {
         table::line(&line)?;
     }
+    if arrivals == Arrivals::default() {
+        table::line("there is nothing in the document")?;
+    }
     if order.dry_run {
         return Ok(());
     }
@@ -68,12 +71,20 @@ pub(crate) async fn import(file: &Path, order: Import) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What a document is called in messages.
+fn shown(document: &Path) -> String {
+    match document.to_str() {
+        Some("-") => "standard input".to_owned(),
+        _ => document.display().to_string(),
+    }
+}
+
 /// All of a document.
 fn read(document: &Path) -> Result<Vec<u8>, Failure> {
     let unreadable = |error: std::io::Error| {
         Failure::new(
             Code::Data,
-            format!("{} cannot be read: {error}", document.display()),
+            format!("{} cannot be read: {error}", shown(document)),
         )
     };
     let mut bytes = Vec::new();
@@ -91,7 +102,7 @@ fn read(document: &Path) -> Result<Vec<u8>, Failure> {
 
 /// A document of the exchange format, or a sealed one.
 fn ours(document: &Path, bytes: Vec<u8>) -> Result<Parcel, Failure> {
-    let name = document.display();
+    let name = shown(document);
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::new(Code::Data, format!("{name} is not UTF-8 text")))?;
     if sealed::is_sealed(&text) {
@@ -111,11 +122,16 @@ fn ours(document: &Path, bytes: Vec<u8>) -> Result<Parcel, Failure> {
 }
 
 fn passphrase(document: &Path) -> Result<Secret, Failure> {
-    if document == Path::new("-") {
-        prompt::secret_beside_input("passphrase")
+    let given = if document == Path::new("-") {
+        prompt::secret_beside_input("passphrase")?
     } else {
-        prompt::secret("passphrase")
+        prompt::secret("passphrase")?
+    };
+    if given.is_empty() {
+        let why = "the document is sealed, and no passphrase was given; nothing was changed";
+        return Err(Failure::new(Code::Data, why));
     }
+    Ok(given)
 }
 
 /// What was done, or would be, a line each.
@@ -144,6 +160,10 @@ fn told(arrivals: &Arrivals, tried: bool) -> Vec<String> {
             Arrived::LeftAlone => say(
                 "left alone; --overwrite takes it",
                 "would be left alone; --overwrite takes it",
+            ),
+            Arrived::Older => say(
+                "left alone, since the one here works and is newer",
+                "would be left alone, since the one here works and is newer",
             ),
         };
         format!("{id}: refresh token {words}")
