@@ -311,7 +311,7 @@ fn changed_token_configs(old: &Config, new: &Config) -> Vec<String> {
         .collect()
 }
 
-/// What differs and takes a restart, in words.
+/// What differs and takes a restart, and templates that have a mistake now, in words.
 fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     let keys = [
         ("state_dir", old.state_dir != new.state_dir),
@@ -331,6 +331,9 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         let line = "the provider templates have changed; the admin page offers them after the next restart";
         lines.push(line.to_owned());
     }
+    let problems = new.library.problems.iter();
+    let appeared = problems.filter(|problem| !old.library.problems.contains(problem));
+    lines.extend(appeared.map(|problem| format!("{problem}; this provider template is left out")));
     lines
 }
 

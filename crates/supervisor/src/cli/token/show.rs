@@ -140,16 +140,22 @@ fn endpoints(entry: &Entry) -> Vec<(&'static str, String)> {
         .as_ref()
         .map(|request| ("authorize", request.url.clone()));
     let token = token.map(|request| ("token", request.url.clone()));
-    let discovery = entry
-        .config
-        .postern
-        .discovery
-        .clone()
-        .map(|issuer| ("discovery", issuer));
+    let postern = &entry.config.postern;
+    let further = &postern.endpoints;
+    let further = [
+        ("device", &further.device),
+        ("revoke", &further.revoke),
+        ("introspect", &further.introspect),
+        ("userinfo", &further.userinfo),
+        ("discovery", &postern.discovery),
+    ];
+    let further = further
+        .into_iter()
+        .filter_map(|(key, url)| Some((key, url.clone()?)));
     authorize
         .into_iter()
         .chain(token)
-        .chain(discovery)
+        .chain(further)
         .filter(|(_, url)| !url.is_empty())
         .collect()
 }
