@@ -279,3 +279,57 @@ fn killed_while_a_refresh_is_under_way_the_refresh_token_is_still_there() {
     assert!(daemon.stop().success());
     assert_eq!(names(&filed).len(), 1);
 }
+
+/// The database is locked from outside, so that the daemon has the answer and cannot keep it; then it dies.
+fn kill_between_answer_and_commit(rig: &Rig, setup: &Setup) {
+    let daemon = setup.start();
+    let lock = rusqlite::Connection::open(setup.state_dir().join("accounts.db")).unwrap();
+    lock.busy_timeout(Duration::from_secs(10)).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // Tokens that live a few seconds: the next refresh is never far.
+    let before = rig.provider.counts().refreshes;
+    eventually("the provider has answered", Duration::from_secs(30), || {
+        rig.provider.counts().refreshes > before
+    });
+    daemon.kill9();
+    lock.execute_batch("ROLLBACK").unwrap();
+}
+
+#[test]
+fn killed_between_the_answer_of_a_token_endpoint_and_its_commit_the_former_refresh_token_is_used_again()
+ {
+    let rig = Rig::new(Duration::from_secs(4));
+    let (script, filed) = filing_command(rig.path());
+    let setup = setup(&rig, &[&script, &filed], "delete");
+    kill_between_answer_and_commit(&rig, &setup);
+    rig.provider.put_mail("desk", MESSAGE.to_vec());
+
+    let daemon = setup.start();
+    eventually("mail flows", Duration::from_secs(60), || {
+        rig.provider.folder("desk", "INBOX").is_empty()
+    });
+    assert!(daemon.stop().success());
+    assert_eq!(names(&filed).len(), 1);
+}
+
+#[test]
+fn with_a_provider_that_punishes_reuse_the_same_kill_costs_a_consent_and_no_mail() {
+    let rig = Rig::new(Duration::from_secs(4));
+    let (script, filed) = filing_command(rig.path());
+    let setup = setup(&rig, &[&script, &filed], "delete");
+    rig.provider.set_knobs(|knobs| knobs.punish_reuse = true);
+    kill_between_answer_and_commit(&rig, &setup);
+    rig.provider.put_mail("desk", MESSAGE.to_vec());
+
+    let daemon = setup.start();
+    eventually("a person is asked", Duration::from_secs(60), || {
+        setup.ok(&["notices", "--json"], "").contains("consent")
+    });
+    assert!(names(&filed).is_empty());
+    setup.ok(&["token", "seed", "desk"], &rig.provider.consent("desk"));
+    eventually("mail flows", Duration::from_secs(60), || {
+        rig.provider.folder("desk", "INBOX").is_empty()
+    });
+    assert!(daemon.stop().success());
+    assert_eq!(names(&filed).len(), 1);
+}
