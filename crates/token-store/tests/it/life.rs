@@ -8,23 +8,23 @@ use token_store::{Clock, Reading, Secret, Store, TokenError, Tokens, TokensOptio
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-const HOUR: i64 = 3_600_000;
+pub(crate) const HOUR: i64 = 3_600_000;
 
-/// The system's clocks, and what a test adds to the wall clock.
-fn adjustable() -> (Clock, Arc<AtomicI64>) {
-    let (system, added) = (Clock::system(), Arc::new(AtomicI64::new(0)));
-    let by = added.clone();
+/// The system's clocks, and what a test adds to the wall clock and to the steady one.
+pub(crate) fn adjustable() -> (Clock, Arc<AtomicI64>, Arc<AtomicI64>) {
+    let (wall, steady) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(0)));
+    let (system, by, steady_by) = (Clock::system(), wall.clone(), steady.clone());
     let clock = Clock::new(move || {
         let now = system.read();
         Reading {
             wall: now.wall + by.load(Ordering::SeqCst),
-            steady: now.steady,
+            steady: now.steady + steady_by.load(Ordering::SeqCst),
         }
     });
-    (clock, added)
+    (clock, wall, steady)
 }
 
-fn tokens(rig: &Rig, clock: Clock) -> Tokens {
+pub(crate) fn tokens(rig: &Rig, clock: Clock) -> Tokens {
     let store = Store::open_at(&rig.database(), key(), clock).unwrap();
     Tokens::new(store, TokensOptions::default()).unwrap()
 }
@@ -47,7 +47,7 @@ fn plant(rig: &Rig, count: usize, obtained: i64, due: i64, ends: i64) {
         .unwrap();
 }
 
-fn running(tokens: &Tokens, tasks: &mut JoinSet<()>) -> CancellationToken {
+pub(crate) fn running(tokens: &Tokens, tasks: &mut JoinSet<()>) -> CancellationToken {
     let (tokens, stop) = (tokens.clone(), CancellationToken::new());
     let stopped = stop.clone();
     tasks.spawn(async move { tokens.run(stopped).await });
@@ -93,48 +93,23 @@ async fn a_hundred_thousand_tokens_are_read_once_and_then_only_what_changes() {
 }
 
 /// App configs without a token: all of them are due.
-async fn apps(rig: &Rig, count: usize) {
+pub(crate) async fn apps(rig: &Rig, count: usize) {
     let entries = (0..count).map(|n| rig.app_entry(&format!("app-{n:05}")));
     rig.store().import(entries.collect(), true).await.unwrap();
 }
 
-fn count(rig: &Rig, of: &str) -> i64 {
+pub(crate) fn count(rig: &Rig, of: &str) -> i64 {
     let connection = rusqlite::Connection::open(rig.database()).unwrap();
     let sql = format!("SELECT count(*) FROM token WHERE config LIKE 'app-%' AND {of}");
     connection.query_row(&sql, [], |row| row.get(0)).unwrap()
 }
 
-async fn within(seconds: u64, what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn within(seconds: u64, what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(seconds);
     while !condition() {
         assert!(Instant::now() < end, "never happened: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-#[tokio::test]
-async fn two_thousand_tokens_that_are_due_together_are_one_request_each_eight_at_a_time_and_spread_from_then_on()
- {
-    let rig = Rig::new().await;
-    rig.endpoint.world().delay = Duration::from_millis(2);
-    let mut tasks = JoinSet::new();
-    let stop = running(&rig.tokens, &mut tasks);
-    apps(&rig, 2000).await;
-    within(120, "all have a token", || {
-        count(&rig, "refreshes > 0") == 2000
-    })
-    .await;
-    assert_eq!(rig.endpoint.count(), 2000);
-    let most = rig.endpoint.world().most_at_once;
-    assert!((2..=8).contains(&most), "{most} requests at once");
-    // A quarter of an hour before the end at the latest, and not in the same minute again.
-    assert_eq!(count(&rig, "expires_at - refresh_at < 900000"), 0);
-    let by_minute =
-        "refresh_at / 60000 IN (SELECT refresh_at / 60000 FROM token WHERE refresh_at IS NOT NULL
-        GROUP BY 1 HAVING count(*) > 1200)";
-    assert_eq!(count(&rig, by_minute), 0);
-    stop.cancel();
-    tasks.join_all().await;
 }
 
 #[tokio::test]
@@ -217,7 +192,7 @@ async fn a_client_that_is_asked_for_patience_is_patient_with_all_its_tokens() {
 async fn a_clock_set_back_by_years_and_one_set_forward_are_both_followed_without_a_storm() {
     let rig = Rig::new().await;
     apps(&rig, 200).await;
-    let (clock, added) = adjustable();
+    let (clock, added, _) = adjustable();
     let tokens = tokens(&rig, clock);
     let mut tasks = JoinSet::new();
     let stop = running(&tokens, &mut tasks);

@@ -5,6 +5,7 @@
 
 mod admins;
 mod consents;
+mod crowds;
 mod definitions;
 mod disk;
 mod endpoint;
