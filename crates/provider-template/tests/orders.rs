@@ -44,6 +44,31 @@ fn every_flow_that_a_template_names_can_be_ordered() {
     }
 }
 
+/// Without discovery: what a flow needs is given address by address, and nothing else is asked for.
+#[test]
+fn the_generic_template_needs_no_address_that_its_flow_does_not_use() {
+    let library = Library::load(None);
+    let template = library.get("generic").unwrap();
+    let here = |path: &str| Some(format!("https://login.example.net/{path}"));
+    for flow in [Flow::ClientCredentials, Flow::Password, Flow::DeviceCode] {
+        let by_device = flow == Flow::DeviceCode;
+        let ordered = Order {
+            flow: Some(flow),
+            user: only(flow == Flow::Password, "support@example.com"),
+            password: Secret::new(only(flow == Flow::Password, "password")),
+            endpoints: Endpoints {
+                token: here("token"),
+                device: here("device").filter(|_| by_device),
+                ..Endpoints::default()
+            },
+            ..order(template)
+        };
+        let made = template.order(ordered).unwrap();
+        assert_eq!(made.config.flow, flow);
+        assert!(made.mistakes().is_empty());
+    }
+}
+
 fn only(wanted: bool, text: &str) -> String {
     if wanted {
         text.to_owned()

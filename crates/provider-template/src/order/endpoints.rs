@@ -44,6 +44,11 @@ impl Entry {
         );
         let url = &given_ones.token;
         endpoint("endpoints.token", url, token, discovered, mistakes);
+        let browser = &mut self.config.requests.authorization_code;
+        // Nobody is sent there in this flow, and nothing says where it would be.
+        if !asks_browser && !discovered && browser.as_ref().is_some_and(|b| b.url.is_empty()) {
+            *browser = None;
+        }
         self.use_further_endpoints(given_ones, mistakes);
     }
 
