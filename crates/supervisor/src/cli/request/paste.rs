@@ -16,6 +16,10 @@ const LONGEST_LINE: u64 = 64 * 1024;
 
 pub(super) async fn request(file: &Path, office: Office, order: &Request) -> Result<(), Failure> {
     let redirect_uri = match &order.redirect_uri {
+        Some(url) if url.starts_with("http://") && !provider_template::url_is_safe(url) => {
+            let why = "--redirect-uri: the code would travel there in clear; expected https://, or http:// on this machine";
+            return Err(Failure::new(Code::Usage, why));
+        }
         Some(url) => url.clone(),
         None => {
             let port = match order.port {
