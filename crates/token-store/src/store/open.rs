@@ -81,11 +81,16 @@ fn inspect(path: &Path, connection: &Connection, key: &Key) -> Result<i64, Store
             .pragma_query_value(None, pragma, |row| row.get::<_, i64>(0))
             .map_err(|e| unreadable(path, &e))
     };
-    let version = number("user_version")?;
-    let application = number("application_id")?;
+    // One snapshot for all three: another process may be making the tables at this moment.
+    let snapshot = connection
+        .unchecked_transaction()
+        .map_err(|e| unreadable(path, &e))?;
     let tables: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(|e| unreadable(path, &e))?;
+    let version = number("user_version")?;
+    let application = number("application_id")?;
+    drop(snapshot);
     if application != i64::from(APPLICATION_ID) && (application, version, tables) != (0, 0, 0) {
         return Err(unusable(
             path,
