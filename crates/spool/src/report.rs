@@ -107,8 +107,8 @@ impl Spool {
         })
     }
 
-    /// Takes a report on its way and closes what it is about, in one transaction. Of `owed`, only what is still owed is closed; when
-    /// nothing is (a person has retried or deleted it), there is no report either, and this is None.
+    /// Takes a report on its way and closes what it is about, in one transaction. None: some of it is not owed any more (a person has
+    /// retried or deleted it); then nothing was changed, and what is left is owed anew.
     pub async fn report(&self, owed: Owed, reporting: Reporting) -> Result<Option<MessageId>> {
         let body = match &reporting {
             Reporting::Mailbox(local) => &local.body,
@@ -129,7 +129,7 @@ impl Spool {
                     }
                 }
                 if still.len() != owed.recipients.len() {
-                    // It would name a recipient that it should not; what is left is owed anew.
+                    // It would name a recipient that it should not.
                     return Ok(None);
                 }
                 let id = match reporting {
