@@ -4,6 +4,7 @@ use crate::configs::refresh_life;
 use crate::state::{State, Token};
 use crate::store::Rows;
 use crate::{Failure, Store, StoreError, TokenConfig, TokenId, state};
+use provider_template::Config;
 
 /// What is shown of a token.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -26,7 +27,7 @@ pub struct TokenStatus {
     pub signed_in_as: Option<String>,
     /// In words: `no token was requested yet`, `valid until ...`, `expired on ...`, `last request failed: ...`.
     pub token: String,
-    /// In words: `valid until ...`, `valid, no end date known`, `expired on ...`, `none yet`, `not needed`.
+    /// In words: `valid until ...`, `valid, no end date known`, `expired on ...`, `none yet`, `not needed`, `not configured`.
     pub refresh_token: String,
     /// Seconds since 1970.
     pub expires_at: Option<i64>,
@@ -125,7 +126,7 @@ fn status(
         flow: flow.key().to_owned(),
         state: token.state,
         token: access_words(&token, now),
-        refresh_token: refresh_words(&token, flow.needs_person(), now),
+        refresh_token: refresh_words(&token, &config.entry.config, now),
         expires_at: token
             .access
             .as_ref()
@@ -157,9 +158,12 @@ fn access_words(token: &Token, now: i64) -> String {
     }
 }
 
-fn refresh_words(token: &Token, needs_person: bool, now: i64) -> String {
+fn refresh_words(token: &Token, config: &Config, now: i64) -> String {
+    let configured = config.requests.token_by_refresh_token.is_some();
     match &token.refresh {
-        _ if !needs_person => "not needed".into(),
+        _ if !config.flow.needs_person() => "not needed".into(),
+        // Without such a request in the document a refresh token would be of no use.
+        None if !configured => "not configured".into(),
         None => "none yet".into(),
         Some(_) if token.state == State::NeedsConsent => "refused by the provider".into(),
         Some(refresh) => until(refresh.expires_at, now),

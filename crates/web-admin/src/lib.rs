@@ -15,7 +15,8 @@
 //!
 //! - No secret reaches HTML: pages are filled from `TokenStatus`, `Mailbox` and `Relay`, and a client secret that
 //!   was typed is never written back.
-//! - Everything shown is escaped by the template engine; there is no script at all, and the policy forbids it.
+//! - Everything shown is escaped by the template engine; the one script is a file of ours, and the policy forbids any
+//!   other. Pages work without it but for what lives.
 //! - Everything that changes something is audited with the administrator's name.
 //! - Every link starts with the path of `public_url`; requests are taken with and without that prefix, since a
 //!   reverse proxy may strip it or not.
@@ -28,6 +29,7 @@ mod door;
 mod error;
 mod flash;
 mod pages;
+mod qr;
 mod routes;
 mod server;
 mod session;
@@ -86,8 +88,9 @@ pub(crate) struct Inner {
     pub(crate) parts: Parts,
     pub(crate) address: Address,
     pub(crate) flashes: Flashes,
-    /// The style sheet's link.
+    /// The links of style sheet and script.
     pub(crate) style: String,
+    pub(crate) script: String,
 }
 
 /// The handle that handlers get.
@@ -111,10 +114,12 @@ pub async fn serve(
 /// Makes the shared handle; says why when the addresses cannot be used.
 fn app(parts: Parts) -> Result<App, address::AddressError> {
     let address = Address::parse(&parts.public_url, &parts.redirect_path)?;
+    let (style, script) = pages::static_links();
     Ok(Arc::new(Inner {
         parts,
         address,
         flashes: Flashes::default(),
-        style: pages::style_link(),
+        style,
+        script,
     }))
 }

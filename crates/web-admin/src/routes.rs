@@ -5,7 +5,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, get, post};
 
 use crate::error::PageError;
-use crate::pages::{self, accounts, add, consent, device, health, overview, sign_in, tokens};
+use crate::pages::{self, accounts, add, consent, device, edit, health, overview, sign_in, tokens};
 use crate::{App, address};
 
 /// A form's size; the longest has a dozen fields of a line each.
@@ -46,13 +46,17 @@ pub(crate) fn list() -> Vec<Route> {
     vec![
         everybody(HEALTH, get(health::check)),
         everybody(pages::STYLE_PATH, get(pages::style)),
+        everybody(pages::SCRIPT_PATH, get(pages::script)),
         everybody("/sign-in", get(sign_in::form).post(sign_in::sign_in)),
         administrator("/sign-out", post(sign_in::sign_out)),
         administrator("/", get(overview::page)),
         administrator("/tokens", get(tokens::page)),
         administrator("/tokens/add", get(add::form).post(add::save)),
+        administrator("/tokens/edit", get(edit::form).post(edit::save)),
+        administrator("/tokens/delete", get(edit::ask_delete).post(edit::delete)),
         administrator("/tokens/request", post(consent::request)),
         administrator("/tokens/device", get(device::page)),
+        administrator("/tokens/device/state", get(device::state)),
         administrator("/tokens/paste", post(consent::paste)),
         administrator("/tokens/refresh", post(tokens::refresh)),
         administrator(address::CALLBACK, get(consent::callback)),

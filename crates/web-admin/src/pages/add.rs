@@ -39,9 +39,14 @@ impl Choice {
                 .title
                 .clone()
                 .unwrap_or_else(|| template.name.clone()),
-            notes: notes::blocks(postern.notes.as_deref().unwrap_or_default()),
+            notes: notes_of(template),
         }
     }
+}
+
+/// A template's notes, as blocks.
+pub(super) fn notes_of(template: &Entry) -> Vec<Block> {
+    notes::blocks(template.config.postern.notes.as_deref().unwrap_or_default())
 }
 
 #[derive(Template)]

@@ -11,10 +11,11 @@ use super::{Frame, Section, html};
 use crate::App;
 use crate::error::{PageError, see_other};
 use crate::flash::Flash;
+use crate::qr::Qr;
 use crate::session::SignedIn;
 use crate::words::{Moment, now};
 
-/// Loads itself again until the code was entered or is over.
+/// Is loaded again when the code was entered or is over.
 #[derive(Template)]
 #[template(path = "device.html")]
 struct DevicePage {
@@ -25,6 +26,8 @@ struct DevicePage {
     shown: String,
     /// The same with the code in it, where the provider has that.
     link: String,
+    /// The same link for a telephone's camera.
+    picture: Option<Qr>,
     ends: Moment,
 }
 
@@ -88,13 +91,13 @@ pub(crate) async fn page(
                 i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
             });
             let link = sign_in.complete_uri.as_ref();
+            let link = link.map_or(&*sign_in.verification_uri, |uri| uri.expose());
             return html(&DevicePage {
                 frame: app.frame(&by, Section::Tokens, "Sign in on any device")?,
                 name,
                 code: sign_in.user_code.expose().to_owned(),
-                link: link
-                    .map_or(&*sign_in.verification_uri, |uri| uri.expose())
-                    .to_owned(),
+                picture: Qr::new(link, "the address to sign in at"),
+                link: link.to_owned(),
                 shown: sign_in.verification_uri,
                 ends: Moment::new(ends, now()),
             });
@@ -111,4 +114,16 @@ pub(crate) async fn page(
     };
     app.flashes.leave(&by.session.id, flash);
     back()
+}
+
+/// `waiting`, or `over`: the page is then to be loaded again.
+pub(crate) async fn state(
+    State(app): State<App>,
+    _by: SignedIn,
+    which: Result<Query<Which>, axum::extract::rejection::QueryRejection>,
+) -> Result<&'static str, PageError> {
+    let name = which.map(|Query(which)| which.name).unwrap_or_default();
+    let sign_in = app.parts.tokens.device_sign_in(&name)?;
+    let waits = sign_in.is_some_and(|sign_in| sign_in.state == DeviceState::Waiting);
+    Ok(if waits { "waiting" } else { "over" })
 }

@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 pub(crate) mod add;
 pub(crate) mod consent;
 pub(crate) mod device;
+pub(crate) mod edit;
 mod form;
 pub(crate) mod health;
 mod notes;
@@ -25,6 +26,9 @@ use notices::Notices;
 /// The style sheet's route.
 pub(crate) const STYLE_PATH: &str = "/style.css";
 const STYLE: &str = include_str!("../../static/style.css");
+/// The script's route.
+pub(crate) const SCRIPT_PATH: &str = "/postern.js";
+const SCRIPT: &str = include_str!("../../static/postern.js");
 
 /// Which entry of the navigation is the current one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +57,8 @@ pub(crate) struct Frame {
     base: String,
     /// The style sheet's link, below `base`.
     style: String,
+    /// The script's.
+    script: String,
     title: String,
     section: Section,
     who: Option<Who>,
@@ -65,12 +71,20 @@ struct Who {
     csrf: String,
 }
 
+impl Frame {
+    /// What every form of the page carries; empty when nobody is signed in.
+    fn csrf(&self) -> &str {
+        self.who.as_ref().map_or("", |who| &who.csrf)
+    }
+}
+
 impl Inner {
     /// The frame of a page for nobody in particular.
     pub(crate) fn bare_frame(&self, title: &str) -> Frame {
         Frame {
             base: self.address.prefix.clone(),
             style: self.style.clone(),
+            script: self.script.clone(),
             title: title.to_owned(),
             section: Section::Elsewhere,
             who: None,
@@ -118,19 +132,47 @@ fn html(page: &impl Template) -> Result<Response, PageError> {
 
 /// The style sheet. Its link changes with its content, so browsers may keep it.
 pub(crate) async fn style() -> Response {
-    let headers = [
-        (CONTENT_TYPE, "text/css; charset=utf-8"),
-        (CACHE_CONTROL, "public, max-age=31536000, immutable"),
-    ];
-    (headers, STYLE).into_response()
+    kept("text/css; charset=utf-8", STYLE)
 }
 
-/// The style sheet's link: its route, and its content's FNV-1a hash so that an update is fetched at once.
-pub(crate) fn style_link() -> String {
-    let hash = STYLE.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+/// The script, likewise.
+pub(crate) async fn script() -> Response {
+    kept("text/javascript; charset=utf-8", SCRIPT)
+}
+
+fn kept(kind: &'static str, text: &'static str) -> Response {
+    let headers = [
+        (CONTENT_TYPE, kind),
+        (CACHE_CONTROL, "public, max-age=31536000, immutable"),
+    ];
+    (headers, text).into_response()
+}
+
+/// The links of style sheet and script.
+pub(crate) fn static_links() -> (String, String) {
+    (link(STYLE_PATH, STYLE), link(SCRIPT_PATH, SCRIPT))
+}
+
+/// A route, and its content's FNV-1a hash so that an update is fetched at once.
+fn link(path: &str, text: &str) -> String {
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    format!("{STYLE_PATH}?{hash:016x}")
+    format!("{path}?{hash:016x}")
+}
+
+/// Asks before something is done for good, or says what is in its way.
+#[derive(Template)]
+#[template(path = "confirm.html")]
+struct Confirm {
+    frame: Frame,
+    words: Vec<String>,
+    /// Not empty: it cannot be done while there are these.
+    in_the_way: Vec<String>,
+    action: &'static str,
+    name: String,
+    button: &'static str,
+    back: &'static str,
 }
 
 /// The page of an error.

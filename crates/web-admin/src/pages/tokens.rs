@@ -25,6 +25,8 @@ struct TokensPage {
 
 struct TokenRow {
     name: String,
+    /// Where notices lead: the first row of each token config.
+    anchor: Option<String>,
     /// Of which mailbox user, where the config gives a token to each.
     subject: String,
     signed_in_as: Option<String>,
@@ -41,12 +43,6 @@ struct TokenRow {
     by_person: bool,
 }
 
-impl TokenRow {
-    fn anchor(&self) -> String {
-        anchor("token", &self.name)
-    }
-}
-
 /// The last failure; without the words when the state says them already.
 struct Trouble {
     words: Prose,
@@ -58,12 +54,15 @@ struct Trouble {
 pub(crate) async fn page(State(app): State<App>, by: SignedIn) -> Result<Response, PageError> {
     let now = now();
     let statuses = app.store().token_statuses()?;
+    let mut rows: Vec<TokenRow> = statuses.into_iter().map(|s| row(s, now)).collect();
+    for group in rows.chunk_by_mut(|a, b| a.name == b.name) {
+        if let Some(first) = group.first_mut() {
+            first.anchor = Some(anchor("token", &first.name));
+        }
+    }
     html(&TokensPage {
         frame: app.frame(&by, Section::Tokens, "Tokens")?,
-        rows: statuses
-            .into_iter()
-            .map(|status| row(status, now))
-            .collect(),
+        rows,
         redirect_uri: app.address.redirect_uri.clone(),
     })
 }
@@ -85,6 +84,7 @@ fn row(status: TokenStatus, now: i64) -> TokenRow {
         declared_in: status.declared_in,
         by_person,
         can_refresh: by_person && !never_asked,
+        anchor: None,
         name: status.config,
         subject: status.subject,
         signed_in_as: status.signed_in_as,

@@ -190,7 +190,7 @@ async fn a_failed_refresh_says_what_the_provider_said_and_escapes_it() {
     let page = browser.get("/tokens").await;
     page.shows("Not refreshed: token support: invalid_grant");
     page.shows("&#60;script&#62;alert(1)&#60;/script&#62;");
-    page.hides("<script");
+    page.hides("<script>");
     page.shows("What to do:");
     page.shows("Refresh now</button>");
 }

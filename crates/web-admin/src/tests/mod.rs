@@ -2,6 +2,7 @@
 
 mod consent;
 mod doors;
+mod edit;
 mod notices;
 mod pages;
 

@@ -29,7 +29,7 @@ async fn every_page_shows_the_open_notices_escaped_and_links_to_what_they_are_ab
         page.shows("<a href=\"/postern/mailboxes#mailbox-a.20.b\">Mailbox a b</a>: &#60;script&#62;alert(1)&#60;/script&#62;.");
         page.shows("<b>Disk</b>: nearly full.");
         page.shows("What to do: run <code>postern check</code> &#60;now&#62;.");
-        page.hides("<script");
+        page.hides("<script>");
     }
     world.store().reconcile(Vec::new(), NOW + 1).await.unwrap();
     browser.get("/").await.hides("class=\"notices\"");

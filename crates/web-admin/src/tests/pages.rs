@@ -36,7 +36,7 @@ async fn mistakes_are_shown_at_their_fields_and_nothing_typed_is_lost_but_the_se
     answer.shows("<option value=\"invalid\" selected>");
     answer.shows("<details class=\"advanced\" open>");
     answer.hides("typed-secret");
-    answer.hides("<script");
+    answer.hides("<script>");
     assert!(world.store().token_configs().unwrap().is_empty());
 }
 
@@ -168,7 +168,7 @@ async fn mailboxes_and_relays_show_their_state_in_words_and_no_secret() {
     overview.shows("2 things want your attention.");
     overview.shows("<b>1</b> held");
     for page in [page, relays, overview] {
-        for never in ["mailbox-secret", "arg-secret", "<script", "<i>"] {
+        for never in ["mailbox-secret", "arg-secret", "<script>", "<i>"] {
             page.hides(never);
         }
     }
@@ -225,22 +225,33 @@ async fn the_empty_pages_say_where_to_begin() {
 }
 
 #[tokio::test]
-async fn the_style_sheet_may_be_kept_and_its_link_changes_with_it() {
+async fn style_sheet_and_script_may_be_kept_and_their_links_change_with_them() {
     let world = World::new().await;
     let mut browser = world.browser();
     let page = browser.get("/sign-in").await;
-    let link = page
-        .body
-        .split("rel=\"stylesheet\" href=\"")
-        .nth(1)
-        .unwrap()
-        .split('"')
-        .next()
-        .unwrap();
-    assert!(link.starts_with("/postern/style.css?"), "{link}");
-    let sheet = browser.get(link).await;
-    assert_eq!(sheet.status, 200);
-    assert_eq!(sheet.header("content-type"), "text/css; charset=utf-8");
-    assert!(sheet.header("cache-control").contains("immutable"));
-    assert!(sheet.body.contains("prefers-color-scheme: dark"));
+    for (start, path, kind, words) in [
+        (
+            "rel=\"stylesheet\" href=\"",
+            "/postern/style.css?",
+            "text/css; charset=utf-8",
+            "prefers-color-scheme: dark",
+        ),
+        (
+            "<script src=\"",
+            "/postern/postern.js?",
+            "text/javascript; charset=utf-8",
+            "use strict",
+        ),
+    ] {
+        let rest = page.body.split_once(start).unwrap().1;
+        let link = rest.split('"').next().unwrap();
+        assert!(link.starts_with(path), "{link}");
+        let file = browser.get(link).await;
+        assert_eq!(file.status, 200);
+        assert_eq!(file.header("content-type"), kind);
+        assert!(file.header("cache-control").contains("immutable"));
+        assert!(file.body.contains(words));
+    }
+    page.hides("<script>");
+    page.hides(" style=");
 }

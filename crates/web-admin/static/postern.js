@@ -1,0 +1,35 @@
+// What lives on the pages: everything else works without this file.
+"use strict";
+
+// A button copies the text of the element that it names.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  const source = document.getElementById(button.dataset.copy);
+  if (!source || !navigator.clipboard) continue;
+  button.hidden = false;
+  const label = button.textContent;
+  button.addEventListener("click", async () => {
+    let said = "Copied";
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+    } catch {
+      getSelection().selectAllChildren(source);
+      said = "Press Ctrl+C";
+    }
+    button.textContent = said;
+    setTimeout(() => { button.textContent = label; }, 2000);
+  });
+}
+
+// A page that waits for something asks for its state, and is loaded again when that is over.
+for (const waiting of document.querySelectorAll("[data-wait]")) {
+  const look = async () => {
+    let state = "waiting";
+    try {
+      const answer = await fetch(waiting.dataset.wait, { cache: "no-store" });
+      state = answer.ok ? await answer.text() : "over";
+    } catch { /* the network: looked at again */ }
+    if (state === "over") location.reload();
+    else setTimeout(look, 1500);
+  };
+  setTimeout(look, 1500);
+}
