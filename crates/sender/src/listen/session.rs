@@ -3,10 +3,11 @@ mod message;
 
 use super::Shared;
 use super::command::{self, Command, Mail};
+use super::guests::{Allowance, Full};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 use wire::lines::{LineError, Lines};
 
@@ -14,12 +15,6 @@ use wire::lines::{LineError, Lines};
 const COMMAND_LINE: usize = 2048;
 /// How far an over-long line is read past before the client is given up.
 const SKIPPED_LINE: usize = 1 << 20;
-/// RFC 5321 section 4.5.3.2.7: a server waits at least 5 minutes for the next command.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
-/// Recipients of one message; RFC 5321 section 4.5.3.1.8 asks for at least 100.
-const RECIPIENTS: usize = 1000;
-/// So many refused commands without a message in between, and the client is not a mail client.
-const FAULTS: u32 = 20;
 /// Replies are written out at the latest when so much waits.
 const REPLIES: usize = 16 * 1024;
 /// Below this much free disk nothing is taken: the commits of what is in flight need room.
@@ -27,6 +22,24 @@ const FREE_FLOOR: u64 = 64 << 20;
 const LOW_DISK: &str = "452 4.3.1 Too little free disk, try again later";
 /// How long a closed session's last words may take to be read.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// A client and what it has had of the listener so far; all that a session keeps when TLS begins.
+pub(super) struct Client {
+    /// Its name for the Received field and the log.
+    peer: String,
+    since: Instant,
+    messages: Allowance,
+}
+
+impl Client {
+    pub(super) fn new(peer: String) -> Self {
+        Self {
+            peer,
+            since: Instant::now(),
+            messages: Allowance::default(),
+        }
+    }
+}
 
 /// What the client is called, and which protocol it greeted with.
 struct Hello {
@@ -53,24 +66,28 @@ enum Next {
 pub(super) struct Session<S> {
     lines: Lines<S>,
     shared: Arc<Shared>,
-    peer: String,
+    client: Client,
     hello: Option<Hello>,
     envelope: Option<Envelope>,
     replies: Vec<u8>,
+    /// Refused commands since the last message.
     faults: u32,
+    /// Commands since the last message that bring none any further.
+    idle_commands: u32,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    pub(super) fn new(stream: S, peer: String, shared: Arc<Shared>) -> Self {
-        let lines = Lines::new(stream, COMMAND_TIMEOUT);
+    pub(super) fn new(stream: S, client: Client, shared: Arc<Shared>) -> Self {
+        let lines = Lines::new(stream, shared.limits.command_timeout);
         Self {
             lines,
             shared,
-            peer,
+            client,
             hello: None,
             envelope: None,
             replies: Vec::new(),
             faults: 0,
+            idle_commands: 0,
         }
     }
 
@@ -80,15 +97,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match self.converse().await {
             Ok(()) => self.part().await,
             Err(LineError::Closed) => {
-                debug!(peer = %self.peer, "the submission client closed the connection")
+                debug!(peer = %self.client.peer, "the submission client closed the connection")
             }
-            Err(error) => debug!(peer = %self.peer, %error, "the submission session ended"),
+            Err(error) => debug!(peer = %self.client.peer, %error, "the submission session ended"),
         }
     }
 
     /// Refuses a connection beyond the listener's limit.
-    pub(super) async fn turn_away(mut self) {
-        self.reply("421 4.3.2 Too many connections, try again later");
+    pub(super) async fn turn_away(mut self, full: Full) {
+        debug!(peer = %self.client.peer, full, "a submission client was turned away");
+        self.reply(full);
         self.part().await;
     }
 
@@ -105,16 +123,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
             };
             match next {
-                Next::Command if self.faults >= FAULTS => {
-                    self.reply("421 4.7.0 Too many errors");
-                    return Ok(());
-                }
+                Next::Command if self.is_worn_out() => return Ok(()),
                 Next::Command => {}
                 Next::Data if self.data().await?.is_break() => return Ok(()),
                 Next::Data => {}
                 Next::Close => return Ok(()),
             }
         }
+    }
+
+    /// Whether the client has done nothing useful for too long; it is told so.
+    fn is_worn_out(&mut self) -> bool {
+        let limits = &self.shared.limits;
+        let reply = if self.faults >= limits.errors {
+            "421 4.7.0 Too many errors"
+        } else if self.idle_commands >= limits.idle_commands {
+            "421 4.7.0 Too many commands without a message"
+        } else {
+            return false;
+        };
+        self.reply(reply);
+        true
     }
 
     /// The next command line, or its fault; None when the daemon stops. Replies are held back while the client's next
@@ -124,12 +153,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !pipelined || self.replies.len() > REPLIES {
             self.flush().await?;
         }
-        self.lines.set_timeout(COMMAND_TIMEOUT);
         let shared = Arc::clone(&self.shared);
+        let limits = &shared.limits;
+        let over = self.client.since + limits.session_timeout;
+        self.lines.set_timeout(limits.command_timeout);
         let read = tokio::select! {
             biased;
             () = shared.shutdown.cancelled() => {
                 self.reply("421 4.3.2 Postern is stopping, try again later");
+                return Ok(None);
+            }
+            () = sleep_until(over) => {
+                self.reply("421 4.4.2 The session has lasted too long, open another one");
                 return Ok(None);
             }
             read = self.lines.line(COMMAND_LINE) => read,
@@ -141,8 +176,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.lines.skip_line(SKIPPED_LINE).await?;
                 Ok(Some(Err("500 5.5.6 Line too long")))
             }
-            Err(LineError::Timeout { .. }) => {
-                self.reply("421 4.4.2 No command for five minutes");
+            Err(LineError::Timeout { after }) => {
+                self.reply(&format!("421 4.4.2 No command for {} s", after.as_secs()));
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -150,6 +185,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn carry_out(&mut self, command: Command) -> Next {
+        if !matches!(command, Command::Mail(_) | Command::Rcpt(_) | Command::Data) {
+            self.idle_commands += 1;
+        }
         match command {
             Command::Helo(name) => self.greet(name, false),
             Command::Ehlo(name) => self.greet(name, true),
@@ -200,11 +238,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let routes = Arc::clone(&self.shared.routes.borrow());
         if routes.is_empty() {
-            warn!(peer = %self.peer, "there is no relay; the message was refused");
+            warn!(peer = %self.client.peer, "there is no relay; the message was refused");
             return self.fault("550 5.7.1 No relay is configured in postern.yaml");
         }
         let relay = routes.by_envelope(&mail.sender).map(str::to_owned);
-        if self.is_disk_low(mail.size) {
+        if self.is_disk_low(mail.size) || self.is_too_fast() {
             return;
         }
         self.envelope = Some(Envelope {
@@ -228,7 +266,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         // The same address twice is one delivery.
         if !envelope.recipients.iter().any(|r| r.address == recipient) {
-            if envelope.recipients.len() >= RECIPIENTS {
+            if envelope.recipients.len() >= self.shared.limits.recipients {
                 return self
                     .fault("452 4.5.3 Too many recipients, send the rest with another message");
             }
@@ -274,6 +312,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         };
         self.reply(reply);
+        true
+    }
+
+    /// Answers 451 when the messages of a minute are used up.
+    fn is_too_fast(&mut self) -> bool {
+        let (limits, now) = (&self.shared.limits, Instant::now());
+        let messages = &mut self.client.messages;
+        let over = if !messages.take(limits.rate_per_connection, now) {
+            limits.rate_per_connection
+        } else if !self.shared.guests.allow(now) {
+            limits.rate
+        } else {
+            return false;
+        };
+        let most = over.unwrap_or_default();
+        self.fault(&format!(
+            "451 4.7.1 No more than {most} messages a minute are taken here, try again in a minute"
+        ));
         true
     }
 

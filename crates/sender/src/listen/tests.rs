@@ -2,14 +2,16 @@
 use super::*;
 use provider_template::Tls;
 use spool::{Direction, OutClaim, Stored};
-use std::io::Read;
+use std::io::{self, Read};
+use std::net::SocketAddr;
 use token_store::Secret;
 use token_store::accounts::{Auth, Relay, Sasl};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 mod commands;
 mod connections;
+mod limits;
 mod messages;
 
 const MAX_SIZE: u64 = 100_000;
@@ -48,16 +50,34 @@ fn relays() -> Vec<Relay> {
     }]
 }
 
+/// The usual rules for an address.
+fn rules(listen: &str) -> Submission {
+    Submission {
+        listen: Listen::Tcp(listen.parse().expect("an address")),
+        socket: SocketFile::default(),
+        max_size: MAX_SIZE,
+        limits: Limits::default(),
+    }
+}
+
 impl Server {
     async fn start() -> Self {
         Self::with_limit(MAX_SIZE).await
     }
 
     async fn with_limit(max_size: u64) -> Self {
+        Self::with(|rules| rules.max_size = max_size).await
+    }
+
+    /// On any port of this machine, with rules that the test has changed.
+    async fn with(change: impl FnOnce(&mut Submission)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let spool = Spool::open(folder.path()).expect("a spool");
-        let any = Listen::Tcp("127.0.0.1:0".parse().expect("an address"));
-        let listener = Listener::bind(&any).await.expect("a port");
+        let mut rules = rules("127.0.0.1:0");
+        change(&mut rules);
+        let listener = Listener::bind(&rules.listen, rules.socket)
+            .await
+            .expect("a port");
         let Listener::Tcp(tcp) = &listener else {
             panic!("TCP was asked for")
         };
@@ -65,10 +85,6 @@ impl Server {
         let routes = Arc::new(Routes::new(&relays()).expect("a table"));
         let (_, routes) = watch::channel(routes);
         let shutdown = CancellationToken::new();
-        let rules = Submission {
-            listen: any,
-            max_size,
-        };
         let mut tasks = JoinSet::new();
         tasks.spawn(listen(
             listener,

@@ -15,6 +15,7 @@ mod quote;
 mod reader;
 mod relays;
 mod sections;
+mod submission;
 mod surroundings;
 mod token_configs;
 mod units;

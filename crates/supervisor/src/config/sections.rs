@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use provider_template::Library;
-use sender::{Listen, Submission};
+use sender::Listen;
 use token_store::accounts::Declared;
 
 use super::accounts::Known;
 use super::reader::{Field, Section};
 use super::surroundings::{Secrets, Surroundings};
 use super::{
-    Config, KeySource, Log, LogFormat, Web, mailboxes, notices, origin, relays, token_configs,
+    Config, KeySource, Log, LogFormat, Web, mailboxes, notices, origin, relays, submission,
+    token_configs,
 };
 
 /// Where the package keeps things when the file says nothing.
@@ -24,7 +25,6 @@ const TEMPLATES_DIR: &str = "/etc/postern/templates";
 /// The credential, and the file in the state directory, that hold the sealing key.
 const KEY_NAME: &str = "postern.key";
 const WEB_PORT: u16 = 8025;
-const SUBMISSION_PORT: u16 = 2525;
 const REDIRECT_PATH: &str = "/oauth2/callback";
 /// Microsoft's SIZE, 157286400: what fits through there fits through here.
 pub(super) const MAX_SIZE: u64 = 150 << 20;
@@ -45,7 +45,7 @@ pub(super) fn config(file: &Path, root: Section<'_>, surroundings: &Surroundings
     let library = Library::load(Some(&templates_dir));
     let log = log(&root);
     let web = web(&root);
-    let submission = submission(&root);
+    let submission = submission::read(&root);
     let token_ca_file = root.get("token_ca_file").and_then(|field| absolute(&field));
     let notices = notices::read(&root, surroundings);
     let mut known = Known {
@@ -234,48 +234,7 @@ fn web(root: &Section<'_>) -> Option<Web> {
     Some(web)
 }
 
-fn submission(root: &Section<'_>) -> Vec<Submission> {
-    let default = Submission {
-        listen: Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, SUBMISSION_PORT))),
-        max_size: MAX_SIZE,
-    };
-    let Some(field) = root.get("submission") else {
-        return vec![default];
-    };
-    let mut listeners: Vec<Submission> = Vec::new();
-    for item in field
-        .list("a list such as `- listen: 127.0.0.1:2525`, or [] for none")
-        .unwrap_or_default()
-    {
-        let Some(section) = item.section("keys such as `listen: 127.0.0.1:2525`") else {
-            continue;
-        };
-        let address = section.require("listen", "HOST:PORT or a Unix socket's path");
-        let max_size = section
-            .get("max_size")
-            .and_then(|field| field.size(SIZES))
-            .unwrap_or(MAX_SIZE);
-        section.finish();
-        let Some(address) = address else { continue };
-        let Some(listen) = listen(&address) else {
-            continue;
-        };
-        if matches!(&listen, Listen::Tcp(at) if !at.ip().is_loopback()) {
-            address.expected("a loopback address or a Unix socket's path; whoever can reach this door can send as your helpdesk");
-        } else if !is_any_port(&listen) && listeners.iter().any(|other| other.listen == listen) {
-            address.mistake("another submission listener has this address already");
-        } else {
-            listeners.push(Submission { listen, max_size });
-        }
-    }
-    listeners
-}
-
-fn is_any_port(listen: &Listen) -> bool {
-    matches!(listen, Listen::Tcp(address) if address.port() == 0)
-}
-
-fn listen(field: &Field<'_>) -> Option<Listen> {
+pub(super) fn listen(field: &Field<'_>) -> Option<Listen> {
     let expected = "HOST:PORT with an IP address or localhost, or a Unix socket's path";
     let text = field.text(expected)?;
     if text.starts_with('/') {

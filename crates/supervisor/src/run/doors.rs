@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use provider_template::Library;
-use sender::{Listen, Submission};
+use sender::{Listen, SocketFile, Submission};
 
 use super::StartError;
 use crate::config::{Config, Web};
@@ -30,7 +30,7 @@ impl Doors {
     pub(super) async fn bind(config: &Config) -> Result<Self, StartError> {
         let mut submission = Vec::new();
         for rules in &config.submission {
-            let listener = sender::Listener::bind(&rules.listen).await;
+            let listener = sender::Listener::bind(&rules.listen, rules.socket).await;
             let listener = listener.map_err(|e| refused("submission", &rules.listen, e))?;
             submission.push((listener, rules.clone()));
         }
@@ -75,7 +75,7 @@ impl Doors {
 /// The page's listener and its address for browsers.
 async fn bind_page(section: &Web) -> std::io::Result<(web_admin::Listener, String)> {
     let configured = section.public_url.clone();
-    match sender::Listener::bind(&section.listen).await? {
+    match sender::Listener::bind(&section.listen, SocketFile::default()).await? {
         sender::Listener::Tcp(listener) => {
             let own = format!("http://{}", listener.local_addr()?);
             let url = configured.unwrap_or(own);

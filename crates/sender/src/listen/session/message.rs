@@ -7,14 +7,11 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use spool::{Outgoing, SpoolError, TakenOut};
 use std::ops::ControlFlow;
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
 use tracing::{info, warn};
 use wire::lines::LineError;
 use wire::printable;
-
-/// RFC 5321 section 4.5.3.2.5, the client's time for one block; a server that waits as long is in step.
-const DATA_TIMEOUT: Duration = Duration::from_secs(180);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Takes the text in, and answers when it is on disk. Break: the session is over.
@@ -27,7 +24,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Trace {
                 host: &self.shared.host,
                 hello: &hello.name,
-                peer: &self.peer,
+                peer: &self.client.peer,
                 protocol: protocol(hello, &envelope.mail),
                 id: &id,
             },
@@ -38,8 +35,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let intake = Intake::begin(self.shared.spool.body(), &before, missing, limit).await;
         self.reply("354 End with a line that holds only a dot");
         self.flush().await?;
-        self.lines.set_timeout(DATA_TIMEOUT);
-        match intake::receive(&mut self.lines, intake).await {
+        let limits = self.shared.limits;
+        self.lines.set_timeout(limits.data_timeout);
+        let received = intake::receive(&mut self.lines, intake);
+        let received = timeout(limits.message_timeout, received).await;
+        match received.unwrap_or(Err(Broken::Endless)) {
             Ok(Ok(taken)) => self.take_out(envelope, taken, &id).await,
             Ok(Err(refusal)) => self.refuse(&refusal, &envelope),
             Err(broken) => return self.broken_off(broken),
@@ -53,7 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let automatic = trace::is_automatic(header);
         let Some(relay) = self.relay_for(&envelope, &from) else {
             let sender = &envelope.mail.sender;
-            warn!(peer = %self.peer, sender, from, "no relay serves this sender; the message was refused");
+            warn!(peer = %self.client.peer, sender, from, "no relay serves this sender; the message was refused");
             return self.fault(&no_relay(sender, &from));
         };
         let Envelope {
@@ -96,17 +96,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     message_id,
                     "accepted a message"
                 );
-                self.faults = 0;
+                self.was_useful();
                 self.reply(&format!("250 2.0.0 Ok: accepted as {} ({id})", message.0));
             }
             Ok(TakenOut::Repeated(message)) => {
                 info!(queue_id = message.0, id, sender, "a repeated submission");
-                self.faults = 0;
+                self.was_useful();
                 let reply = format!("250 2.0.0 Ok: accepted before as {}", message.0);
                 self.reply(&reply);
             }
             Err(error) => self.spool_failed(&error),
         }
+    }
+
+    fn was_useful(&mut self) {
+        self.faults = 0;
+        self.idle_commands = 0;
     }
 
     /// By the envelope at MAIL, else by the header's From.
@@ -118,7 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn refuse(&mut self, refusal: &Refusal, envelope: &Envelope) {
-        info!(peer = %self.peer, sender = %envelope.mail.sender, ?refusal, "refused a message at its end");
+        info!(peer = %self.client.peer, sender = %envelope.mail.sender, ?refusal, "refused a message at its end");
         match refusal {
             Refusal::TooLarge => self.too_large(),
             Refusal::BareLineEnd => {
@@ -131,19 +136,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Nothing was spooled. Whoever is still there is told so.
     fn broken_off(&mut self, broken: Broken) -> Result<ControlFlow<()>, LineError> {
-        warn!(peer = %self.peer, ?broken, "a message broke off before its final dot; nothing was taken");
+        warn!(peer = %self.client.peer, ?broken, "a message broke off before its final dot; nothing was taken");
         match broken {
             Broken::Line(LineError::Timeout { .. }) => {
                 self.reply("421 4.4.2 The message stopped before its final dot")
             }
-            Broken::Endless => self.reply("421 4.3.2 The rest of a refused message did not end"),
+            Broken::Endless => self.reply("421 4.4.2 The message did not end in time"),
             Broken::Line(error) => return Err(error),
         }
         Ok(ControlFlow::Break(()))
     }
 
     fn spool_failed(&mut self, error: &SpoolError) {
-        warn!(peer = %self.peer, %error, "a message could not be spooled");
+        warn!(peer = %self.client.peer, %error, "a message could not be spooled");
         self.reply(match error {
             SpoolError::Full { .. } => LOW_DISK,
             _ => "451 4.3.0 The message could not be stored, try again later",

@@ -233,13 +233,15 @@ async fn a_silent_client_is_let_go_after_five_minutes() {
     let shared = Shared {
         host: "h".into(),
         max_size: MAX_SIZE,
+        limits: Limits::default(),
+        guests: Guests::new(Limits::default()),
         routes,
         spool,
         shutdown: CancellationToken::new(),
     };
     let (near, far) = tokio::io::duplex(4096);
     let begun = tokio::time::Instant::now();
-    let session = Session::new(far, "local".into(), Arc::new(shared)).run();
+    let session = Session::new(far, Client::new("local".into()), Arc::new(shared)).run();
     let (heard, ()) = tokio::join!(
         async {
             let mut heard = String::new();

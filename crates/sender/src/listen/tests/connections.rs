@@ -64,21 +64,36 @@ async fn a_unix_socket_serves_and_a_stale_one_is_replaced() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("submission.sock");
     let listen_on = Listen::Unix(path.clone());
-    drop(Listener::bind(&listen_on).await.expect("a socket"));
-    let listener = Listener::bind(&listen_on)
+    let file = SocketFile {
+        mode: 0o620,
+        group: Some(rustix::process::getegid().as_raw()),
+    };
+    drop(Listener::bind(&listen_on, file).await.expect("a socket"));
+    let listener = Listener::bind(&listen_on, file)
         .await
         .expect("the stale socket is replaced");
-    let in_use = Listener::bind(&listen_on)
+    let mode = std::fs::metadata(&path).expect("a file").permissions();
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777,
+        0o620
+    );
+    let in_use = Listener::bind(&listen_on, file)
         .await
         .expect_err("the live socket is not");
     assert_eq!(in_use.kind(), io::ErrorKind::AddrInUse);
+    let precious = folder.path().join("letter");
+    std::fs::write(&precious, "dear").expect("a file");
+    let other = Listen::Unix(precious.clone());
+    let kept = Listener::bind(&other, file).await.expect_err("a letter");
+    assert_eq!(kept.kind(), io::ErrorKind::AlreadyExists);
+    std::fs::remove_file(precious).expect("the letter is still there");
 
     let spool = Spool::open(folder.path()).expect("a spool");
     let (_, routes) = watch::channel(Arc::new(Routes::new(&relays()).expect("a table")));
     let shutdown = CancellationToken::new();
     let rules = Submission {
         listen: listen_on,
-        max_size: MAX_SIZE,
+        ..rules("127.0.0.1:0")
     };
     let serving = listen(listener, rules, routes, spool.clone(), shutdown.clone());
     let talking = async {

@@ -1,0 +1,111 @@
+//! A submission listener's rules: where it listens and within which limits.
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A submission listener's rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submission {
+    /// Where it listens.
+    pub listen: Listen,
+    /// Who may open the file of a Unix socket.
+    pub socket: SocketFile,
+    /// The largest message in bytes; announced as SIZE.
+    pub max_size: u64,
+    /// How much a client may take of it.
+    pub limits: Limits,
+}
+
+/// A listener's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// Host and port.
+    Tcp(SocketAddr),
+    /// A Unix socket's path.
+    Unix(PathBuf),
+}
+
+impl Listen {
+    /// Whether only this machine's users reach it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+/// The file of a Unix socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketFile {
+    /// Its permissions; writing is what connecting takes.
+    pub mode: u32,
+    /// Its group; None: the one of the process.
+    pub group: Option<u32>,
+}
+
+impl Default for SocketFile {
+    /// For the owner and the group.
+    fn default() -> Self {
+        Self {
+            mode: 0o660,
+            group: None,
+        }
+    }
+}
+
+/// How much of a listener clients may take. The rates are messages a minute; None: as many as come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions at a time.
+    pub connections: usize,
+    /// Sessions at a time from one address; of IPv6, from one /64.
+    pub connections_per_address: usize,
+    /// Recipients of one message.
+    pub recipients: usize,
+    /// By all clients together.
+    pub rate: Option<u32>,
+    /// In one session.
+    pub rate_per_connection: Option<u32>,
+    /// Refused commands before the session ends, counted from the last message.
+    pub errors: u32,
+    /// Commands that bring no message any further before the session ends, counted from the last message.
+    pub idle_commands: u32,
+    /// Silence before a command.
+    pub command_timeout: Duration,
+    /// Silence within a message.
+    pub data_timeout: Duration,
+    /// From DATA to the final dot.
+    pub message_timeout: Duration,
+    /// From the first command to the last.
+    pub session_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // Far beyond any helpdesk, well below the usual limit of open files.
+            connections: 200,
+            // Room for every worker of a helpdesk, and no more than a quarter for whoever else gets that far.
+            connections_per_address: 50,
+            // RFC 5321 section 4.5.3.1.8 asks for at least 100.
+            recipients: 1000,
+            // The spool takes thousands a second and the relay paces what leaves.
+            rate: None,
+            rate_per_connection: None,
+            // A mail client makes none or a few.
+            errors: 20,
+            // What other servers grant as well; a monitor that only says NOOP comes again.
+            idle_commands: 100,
+            // RFC 5321 section 4.5.3.2.7: a server waits at least 5 minutes for the next command.
+            command_timeout: Duration::from_secs(300),
+            // RFC 5321 section 4.5.3.2.5, the client's time for one block; a server that waits as long is in step.
+            data_timeout: Duration::from_secs(180),
+            // 150 MiB at 350 kbit/s.
+            message_timeout: Duration::from_secs(3600),
+            // A helpdesk that keeps its connection opens another one; whoever holds one for nothing gives it back.
+            session_timeout: Duration::from_secs(2 * 3600),
+        }
+    }
+}
