@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, named_params, params};
 
 use crate::body::make_durable;
 use crate::clock::{seconds, seconds_up};
 use crate::error::{Result, SpoolError};
 use crate::lease::Leased;
 use crate::outcome::Outcome;
+use crate::person::hold_left;
 use crate::rows::{DEAD_PAUSE, PUT_BACK, cut, drop_message, printable, release, tail};
 use crate::schedule::{self, History, Next, Policy};
 use crate::tables::Tables;
+use crate::thread::{ITS_TURN, PATIENCE};
 use crate::{DeliveryId, Direction, MessageId, Spool};
 
 /// Of a command's output or a server's answers: the end, where the reason is. Enough for a stack
@@ -61,11 +63,36 @@ impl Spool {
                         [claimed.message.0],
                     )?;
                 }
-                let next = schedule::next(&policy, claimed.history, &outcome, fastrand::f64());
-                let next = wished(&claimed, &outcome, next);
-                record(t, &claimed, &outcome, &next, output.as_deref())?;
+                let next = follow(t, &claimed, &outcome, output.as_deref(), &policy)?;
                 t.touch(claimed.direction, &claimed.account);
                 Ok(next)
+            })
+            .await
+    }
+
+    /// Everything that is due for a relay ends so, untried, at most `limit` deliveries: the relay as a whole can't work, and what
+    /// waits for its turn in a conversation waits for the relay too. Returns how many.
+    pub async fn settle_due(
+        &self,
+        relay: &str,
+        outcome: Outcome,
+        policy: &Policy,
+        limit: usize,
+    ) -> Result<usize> {
+        let (relay, policy) = (relay.to_owned(), policy.clone());
+        self.inner
+            .writer
+            .call(move |t| {
+                hold_left(t, Direction::Out, &relay)?;
+                let due = all_due(t, &relay, limit)?;
+                for delivery in &due {
+                    lease(t, *delivery, Duration::ZERO)?;
+                    follow(t, &claimed(t, *delivery)?, &outcome, None, &policy)?;
+                }
+                if !due.is_empty() {
+                    t.touch(Direction::Out, &relay);
+                }
+                Ok(due.len())
             })
             .await
     }
@@ -132,18 +159,44 @@ impl Spool {
             .await
     }
 
-    /// When the next delivery of a mailbox (In) or relay (Out) is due, or the next lease ends.
+    /// The relay works again after it was away for long: what waits for a retry is due now, but for what is in doubt, whose pause
+    /// has another reason. Returns how many deliveries.
+    pub async fn hurry(&self, relay: &str) -> Result<u64> {
+        let relay = relay.to_owned();
+        self.inner
+            .writer
+            .call(move |t| {
+                let changed = t.execute(
+                    "UPDATE delivery SET due_at = ?2
+                     WHERE direction = 'out' AND account = ?1 AND due_at > ?2 AND state = 'due' AND doubts = 0",
+                    params![relay, t.now],
+                )?;
+                t.touch(Direction::Out, &relay);
+                Ok(changed as u64)
+            })
+            .await
+    }
+
+    /// When the next delivery of a mailbox (In) or relay (Out) is due whose turn it is in its conversation, or the next lease ends.
     /// None: nothing waits.
     pub fn next_due(&self, direction: Direction, account: &str) -> Result<Option<Duration>> {
+        let now = self.inner.clock.wall();
         let due_at: Option<i64> = self.inner.reads.with(|conn| {
             Ok(conn
-                .prepare_cached(
-                    "SELECT min(due_at) FROM delivery
-                     WHERE direction = ? AND account = ? AND due_at IS NOT NULL",
-                )?
-                .query_row([direction.as_str(), account], |row| row.get(0))?)
+                .prepare_cached(&format!(
+                    "SELECT due_at FROM delivery d
+                     WHERE direction = :direction AND account = :account AND due_at IS NOT NULL AND {ITS_TURN}
+                     ORDER BY due_at LIMIT 1"
+                ))?
+                .query_row(
+                    named_params! {
+                        ":direction": direction.as_str(), ":account": account,
+                        ":now": seconds(now), ":patience": PATIENCE,
+                    },
+                    |row| row.get(0),
+                )
+                .optional()?)
         })?;
-        let now = self.inner.clock.wall();
         Ok(due_at.map(|at| Duration::from_secs(at.max(0).unsigned_abs()).saturating_sub(now)))
     }
 
@@ -231,6 +284,32 @@ fn wished(claimed: &Claimed, outcome: &Outcome, next: Next) -> Next {
         },
         _ => next,
     }
+}
+
+/// Asks the schedule what follows, and writes it.
+fn follow(
+    t: &Tables<'_>,
+    claimed: &Claimed,
+    outcome: &Outcome,
+    output: Option<&str>,
+    policy: &Policy,
+) -> Result<Next> {
+    let next = schedule::next(policy, claimed.history, outcome, fastrand::f64());
+    let next = wished(claimed, outcome, next);
+    record(t, claimed, outcome, &next, output)?;
+    Ok(next)
+}
+
+/// What is due for a relay, oldest first.
+fn all_due(t: &Tables<'_>, relay: &str, limit: usize) -> Result<Vec<DeliveryId>> {
+    let mut statement = t.conn.prepare_cached(
+        "SELECT id FROM delivery WHERE direction = 'out' AND account = ? AND due_at <= ? ORDER BY due_at, id LIMIT ?",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = statement.query_map(params![relay, t.now, limit], |row| {
+        row.get(0).map(DeliveryId)
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Writes what follows an outcome.

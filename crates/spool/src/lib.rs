@@ -16,7 +16,7 @@
 //!
 //! Outbound: the submission server streams a body and [takes the message out](Spool::take_out) before it says
 //! 250; the sender [claims](Spool::claim_out) what is due for a relay and settles each recipient; with
-//! the last one the message goes.
+//! the last one the message goes. Messages of one conversation are claimed one after the other for each recipient.
 //!
 //! What must hold:
 //! - Every async method that writes returns only after its commit, fsync included.
@@ -62,6 +62,7 @@ mod rows;
 pub mod schedule;
 mod sweep;
 mod tables;
+mod thread;
 mod uidl;
 mod writer;
 

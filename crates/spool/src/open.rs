@@ -16,6 +16,7 @@ use crate::error::{Result, SpoolError};
 const STEPS: &[M<'_>] = &[
     M::up(include_str!("migrations/0001-spool.sql")),
     M::up(include_str!("migrations/0002-second.sql")),
+    M::up(include_str!("migrations/0003-third.sql")),
 ];
 pub(crate) const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 

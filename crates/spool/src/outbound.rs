@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, named_params, params};
 
 use crate::body::Body;
 use crate::claim::lease;
@@ -12,6 +12,7 @@ use crate::error::{Result, SpoolError};
 use crate::person::hold_left;
 use crate::rows::{NewMessage, insert_message, unsigned};
 use crate::tables::Tables;
+use crate::thread::{self, ITS_TURN, PATIENCE};
 use crate::{DeliveryId, Direction, Headline, MessageId, Spool};
 
 /// A message to be relayed.
@@ -32,6 +33,8 @@ pub struct Outgoing {
     pub envid: Option<String>,
     /// No person wrote it (RFC 3834): nobody is told how it fared.
     pub automatic: bool,
+    /// What its conversation is known by, a Message-ID: its messages leave for a recipient one after the other.
+    pub conversation: Option<String>,
     /// For lists.
     pub headline: Headline,
     /// Finished durable.
@@ -130,8 +133,8 @@ impl Spool {
             .await
     }
 
-    /// Due outbound deliveries, oldest first, at most `limit` messages. All recipients of a message
-    /// that are due for this relay come together. Each is the caller's for the time of the lease.
+    /// Due outbound deliveries whose turn it is in their conversation, oldest first, at most `limit` messages. All such recipients
+    /// of a message come together. Each is the caller's for the time of the lease.
     pub async fn claim_out(
         &self,
         relay: &str,
@@ -212,19 +215,21 @@ pub(crate) fn insert_outgoing(t: &Tables<'_>, message: Outgoing) -> Result<Messa
             ],
         )?;
     }
+    let conversation = message.conversation.as_deref();
     let mut unique = HashSet::new();
     for recipient in &message.recipients {
         if unique.insert(&recipient.address) {
             t.execute(
-                "INSERT INTO delivery (message, direction, account, recipient, notify, orcpt, state, due_at, since)
-                 VALUES (?1, 'out', ?2, ?3, ?5, ?6, 'due', ?4, ?4)",
+                "INSERT INTO delivery (message, direction, account, recipient, notify, orcpt, thread, state, due_at, since)
+                 VALUES (?1, 'out', ?2, ?3, ?5, ?6, ?7, 'due', ?4, ?4)",
                 params![
                     id.0,
                     message.relay,
                     recipient.address,
                     t.now,
                     recipient.notify.map(|notify| notify.to_string()),
-                    recipient.orcpt
+                    recipient.orcpt,
+                    conversation.map(|known| thread::number(known, &recipient.address))
                 ],
             )?;
         }
@@ -235,11 +240,12 @@ pub(crate) fn insert_outgoing(t: &Tables<'_>, message: Outgoing) -> Result<Messa
 
 /// Messages with something due for this relay, oldest due first. Stops reading when it has enough.
 fn due_messages(t: &Tables<'_>, relay: &str, limit: usize) -> Result<Vec<MessageId>> {
-    let mut statement = t.conn.prepare_cached(
-        "SELECT message FROM delivery
-         WHERE direction = 'out' AND account = ? AND due_at <= ? ORDER BY due_at, id",
-    )?;
-    let mut rows = statement.query(params![relay, t.now])?;
+    let mut statement = t.conn.prepare_cached(&format!(
+        "SELECT message FROM delivery d
+         WHERE direction = 'out' AND account = :relay AND due_at <= :now AND {ITS_TURN} ORDER BY due_at, id"
+    ))?;
+    let named = named_params! {":relay": relay, ":now": t.now, ":patience": PATIENCE};
+    let mut rows = statement.query(named)?;
     let mut found = HashSet::new();
     let mut messages = Vec::new();
     while messages.len() < limit
@@ -274,11 +280,14 @@ fn due_out(t: &Tables<'_>, relay: &str, message: MessageId) -> Result<OutClaim> 
         })
         .optional()?
         .ok_or(SpoolError::Gone(message))?;
-    let mut statement = t.conn.prepare_cached(
-        "SELECT id, recipient, attempts, notify, orcpt FROM delivery
-         WHERE message = ? AND account = ? AND due_at <= ? ORDER BY id",
-    )?;
-    let rows = statement.query_map(params![message.0, relay, t.now], |row| {
+    let mut statement = t.conn.prepare_cached(&format!(
+        "SELECT id, recipient, attempts, notify, orcpt FROM delivery d
+         WHERE message = :message AND account = :relay AND due_at <= :now AND {ITS_TURN} ORDER BY id"
+    ))?;
+    let named = named_params! {
+        ":message": message.0, ":relay": relay, ":now": t.now, ":patience": PATIENCE,
+    };
+    let rows = statement.query_map(named, |row| {
         Ok(OutRecipient {
             delivery: DeliveryId(row.get(0)?),
             address: row.get(1)?,

@@ -13,6 +13,7 @@ mod people;
 mod repeat;
 mod report;
 mod restore;
+mod thread;
 mod uidl;
 
 use std::path::Path;
@@ -138,6 +139,7 @@ impl Bench {
             ret: None,
             envid: None,
             automatic: false,
+            conversation: None,
             smtputf8: false,
             eight_bit: true,
             headline: headline("out"),

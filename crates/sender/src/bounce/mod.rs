@@ -121,6 +121,7 @@ async fn send(
                 ret: None,
                 envid: None,
                 automatic: true,
+                conversation: None,
                 headline,
                 body,
             };

@@ -1,5 +1,6 @@
 //! The submission server: accepts connections, gives each a session, and drains them on shutdown.
 mod command;
+mod conversation;
 mod door;
 mod guests;
 mod header;

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 mod account;
 mod bounces;
+mod schedule;
 mod sending;
 
 const USER: &str = "support@helpdesk.example";
@@ -125,6 +126,7 @@ impl House {
             ret: None,
             envid: None,
             automatic: false,
+            conversation: None,
             smtputf8: false,
             eight_bit: false,
             headline: Headline::default(),

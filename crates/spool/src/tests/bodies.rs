@@ -131,6 +131,7 @@ async fn an_outbound_body_that_may_not_be_on_disk_is_refused() {
         ret: None,
         envid: None,
         automatic: false,
+        conversation: None,
         smtputf8: false,
         eight_bit: false,
         headline: Headline::default(),

@@ -235,3 +235,32 @@ async fn concurrent_callers_share_commits() {
     let commits = bench.spool.commits() - before;
     assert!(commits <= 100, "500 messages took {commits} commits");
 }
+
+#[tokio::test]
+async fn a_spool_of_the_second_version_keeps_its_mail_and_gets_conversations() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut conn = rusqlite::Connection::open(dir.path().join("spool.db")).unwrap();
+    conn.pragma_update(None, "journal_mode", "WAL").unwrap();
+    conn.pragma_update(None, "application_id", 0x5053_544e)
+        .unwrap();
+    crate::open::MIGRATIONS.to_version(&mut conn, 2).unwrap();
+    conn.execute_batch(&format!(
+        "INSERT INTO message (direction, account, sender, header_from, header_subject, header_message_id, size, sha256, place, durable, taken_at)
+           VALUES ('out', 'relay', 'desk@example.com', 'f', 's', 'm', 1, x'{}', 'inline', 1, {START});
+         INSERT INTO body VALUES (1, x'78');
+         INSERT INTO delivery (message, direction, account, recipient, state, due_at, since) VALUES (1, 'out', 'relay', 'a@x.example', 'due', {START}, {START});",
+        "00".repeat(32)
+    ))
+    .unwrap();
+    drop(conn);
+    let hands = Hands::default();
+    let spool = Spool::open_at(dir.path(), hands.clock()).unwrap();
+    let bench = Bench { dir, hands, spool };
+    let claims = bench.claim_out().await;
+    assert_eq!(claims.len(), 1);
+    assert_eq!(bench.read(claims[0].message).await, b"x");
+    assert_eq!(
+        bench.count("SELECT count(*) FROM delivery WHERE thread IS NULL"),
+        1
+    );
+}

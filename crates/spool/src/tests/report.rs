@@ -118,6 +118,7 @@ async fn what_is_in_doubt_or_waits_for_its_account_or_has_no_sender_is_held_and_
             ret: None,
             envid: None,
             automatic,
+            conversation: None,
             smtputf8: false,
             eight_bit: false,
             headline: headline("out"),

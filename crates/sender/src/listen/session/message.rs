@@ -1,6 +1,7 @@
 //! The DATA part of a session: the text into a body, the body into the spool, and only then 250.
 use super::{Envelope, Hello, LOW_DISK, Session};
 use crate::listen::command::Mail;
+use crate::listen::conversation::conversation;
 use crate::listen::intake::{self, Broken, Intake, Refusal, Taken};
 use crate::listen::trace::{self, Trace, header_section, headline};
 use jiff::Timestamp;
@@ -75,6 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             ret: None,
             envid: None,
             automatic,
+            conversation: conversation(header),
             headline,
             body: taken.body,
         };

@@ -169,6 +169,7 @@ async fn send(
         envid: None,
         // One that fails is held and shown, and the next daily one says the same.
         automatic: true,
+        conversation: None,
         headline,
         body,
     };
