@@ -19,14 +19,23 @@ pub(crate) struct Shut {
     pub(crate) blocked: bool,
 }
 
+/// What a relay that works is back from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Back {
+    /// Its account was blocked.
+    Blocked,
+    /// It was away for so long that its messages' attempts counted.
+    Outage,
+}
+
 /// The gate of one relay.
 #[derive(Debug)]
 pub(crate) struct Gate {
     shut: Option<Shut>,
     failures: u32,
     failing_since: Option<Instant>,
-    /// Was shut because the account was blocked, and has not worked since.
-    was_blocked: bool,
+    /// What it was shut for, where that is noted with its messages; it has not worked since.
+    back_from: Option<Back>,
     connections: usize,
     allowed: usize,
     more_at: Option<Instant>,
@@ -39,7 +48,7 @@ impl Gate {
             shut: None,
             failures: 0,
             failing_since: None,
-            was_blocked: false,
+            back_from: None,
             connections,
             allowed: connections,
             more_at: None,
@@ -67,12 +76,15 @@ impl Gate {
         self.shut = None;
     }
 
-    /// The server answered for a message. True: it is the first since the account was blocked.
-    pub(crate) fn worked(&mut self) -> bool {
+    /// The server answered for a message; whether it is the first since a block or an outage.
+    pub(crate) fn worked(&mut self) -> Option<Back> {
         self.failures = 0;
         self.failing_since = None;
         // What another connection was still doing when the gate was shut says nothing about the block.
-        self.shut.is_none() && std::mem::take(&mut self.was_blocked)
+        match self.shut {
+            None => self.back_from.take(),
+            Some(_) => None,
+        }
     }
 
     /// Messages at a time: one to find out, while there is trouble.
@@ -94,12 +106,15 @@ impl Gate {
             Trouble::Blocked { pause, .. } => {
                 // While it is blocked the clocks stand still, so this is no outage.
                 self.failing_since = None;
-                self.was_blocked = true;
+                self.back_from = Some(Back::Blocked);
                 // Looking again costs a write for each message that waits: ever more rarely.
                 growing.max(*pause)
             }
             Trouble::Later { after, .. } => {
                 self.failing_since.get_or_insert(now);
+                if self.is_outage(now) {
+                    self.back_from.get_or_insert(Back::Outage);
+                }
                 after.map_or(growing, |after| after.max(growing))
             }
             Trouble::Crowded { .. } => {
@@ -177,11 +192,20 @@ mod tests {
         };
         assert_eq!(gate.shut_for(&blocked, now, 0.5), Duration::from_secs(30));
         assert!(!gate.is_outage(now + OUTAGE));
-        assert!(!gate.worked(), "a message that was under way ends nothing");
+        assert_eq!(
+            gate.worked(),
+            None,
+            "a message that was under way ends nothing"
+        );
         gate.open();
-        assert!(
-            gate.worked() && !gate.worked(),
+        assert_eq!(
+            [gate.worked(), gate.worked()],
+            [Some(Back::Blocked), None],
             "the first one that works ends the block"
         );
+        gate.shut_for(&later(), now, 0.5);
+        gate.shut_for(&later(), now + OUTAGE, 0.5);
+        gate.open();
+        assert_eq!(gate.worked(), Some(Back::Outage));
     }
 }

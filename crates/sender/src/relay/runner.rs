@@ -3,11 +3,10 @@ mod claims;
 
 use super::carry::{Carried, carry, record, release};
 use super::connect::Account;
-use super::gate::Gate;
+use super::gate::{Back, Gate};
 use super::judge::Trouble;
 use super::pace::Pace;
 use crate::smtp_client::Client;
-use claims::LEASE;
 use spool::{DeliveryId, Direction, OutClaim, Outcome};
 use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
@@ -19,8 +18,8 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 use wire::dial::Stream;
 
-/// Deliveries blocked in one go.
-const BLOCK_BATCH: usize = 100;
+/// Deliveries that are settled in one go when the relay can't work; new mail waits no longer than for these.
+const BATCH: usize = 250;
 
 /// A connection between two messages.
 struct Kept {
@@ -173,8 +172,10 @@ impl Runner {
         }
         if carried.worked && carried.trouble.is_none() {
             self.paused_for = None;
-            if self.gate.worked() {
-                self.unblock().await;
+            match self.gate.worked() {
+                Some(Back::Blocked) => self.unblock().await,
+                Some(Back::Outage) => self.hurry().await,
+                None => {}
             }
         }
         if let Some(claim) = carried.untouched {
@@ -197,6 +198,14 @@ impl Runner {
             .await
         {
             warn!(relay = self.account.name(), %error, "mail that waited for the account waits a little longer");
+        }
+    }
+
+    /// What was tried while the relay was away is due now: its next try may be hours off.
+    async fn hurry(&mut self) {
+        self.look_at = Instant::now();
+        if let Err(error) = self.account.parts.spool.hurry(self.account.name()).await {
+            warn!(relay = self.account.name(), %error, "mail waits for its next try, although the relay is back");
         }
     }
 
@@ -227,9 +236,12 @@ impl Runner {
         let why = trouble.why().to_owned();
         let after = Some(pause);
         match trouble {
-            Trouble::Blocked { .. } => self.block(claims, Outcome::Blocked { why, after }).await,
+            Trouble::Blocked { .. } => {
+                self.settle_all(&claims, Outcome::Blocked { why, after })
+                    .await;
+            }
             Trouble::Later { .. } if self.gate.is_outage(now) => {
-                self.settle_all(&claims, &Outcome::Retry { why, after })
+                self.settle_all(&claims, Outcome::Retry { why, after })
                     .await;
             }
             _ => {
@@ -242,35 +254,24 @@ impl Runner {
         }
     }
 
-    /// Blocks everything that is due, so that its clocks stop and the queue says why.
-    async fn block(&mut self, claims: VecDeque<OutClaim>, outcome: Outcome) {
-        let mut claims: Vec<OutClaim> = claims.into();
+    /// Everything that is due ends so: its clock stops or runs, and the queue says why.
+    async fn settle_all(&self, claims: &VecDeque<OutClaim>, outcome: Outcome) {
+        let at_hand = claims.iter().flat_map(deliveries_of);
+        let recorded = at_hand.map(|delivery| record(&self.account, delivery, outcome.clone()));
+        futures_util::future::join_all(recorded).await;
+        let (spool, policy) = (&self.account.parts.spool, &self.account.policy);
         loop {
-            self.settle_all(&claims, &outcome).await;
-            match self
-                .account
-                .parts
-                .spool
-                .claim_out(self.account.name(), BLOCK_BATCH, LEASE)
-                .await
-            {
-                Ok(more) if !more.is_empty() => claims = more,
-                Ok(_) => return,
+            let settled = spool
+                .settle_due(self.account.name(), outcome.clone(), policy, BATCH)
+                .await;
+            match settled {
+                Ok(0) => return,
+                Ok(_) => {}
                 Err(error) => {
-                    return warn!(relay = self.account.name(), %error, "waiting mail could not be marked as blocked");
+                    return warn!(relay = self.account.name(), %error, "why mail waits could not be noted");
                 }
             }
         }
-    }
-
-    async fn settle_all<'a>(
-        &self,
-        claims: impl IntoIterator<Item = &'a OutClaim>,
-        outcome: &Outcome,
-    ) {
-        let deliveries = claims.into_iter().flat_map(deliveries_of);
-        let recorded = deliveries.map(|delivery| record(&self.account, delivery, outcome.clone()));
-        futures_util::future::join_all(recorded).await;
     }
 
     /// Closes connections that were not needed for a while.
