@@ -28,7 +28,9 @@ mod routes;
 mod smtp_client;
 
 pub use handover::{Envelope, HandedOver, HandoverError, Refused, hand_over};
-pub use listen::{Desk, Limits, Listen, Listener, SocketFile, Submission, converse, listen};
+pub use listen::{
+    BareNewlines, Desk, Limits, Listen, Listener, SocketFile, Submission, converse, listen,
+};
 pub use relay::{Parts, Step, Timing, check, relay, relay_timed};
 pub use routes::Routes;
 

@@ -2,9 +2,13 @@
 //!
 //! smtp-proto knows the verbs and the parameters. What it is lenient about is judged here: it takes bare line ends
 //! and control characters, unquotes local parts, turns `<postmaster>` into the null path, accepts extensions that
-//! were never offered, and reads an oversized SIZE as 999.
+//! were never offered, and reads an oversized SIZE or BDAT as 999.
+mod dsn;
+
 use crate::address;
 use smtp_proto::{Error, MAIL_BODY_BINARYMIME, MAIL_SMTPUTF8, Request};
+use spool::Recipient;
+use spool::dsn::Ret;
 
 /// A command that can be carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,8 +16,10 @@ pub(crate) enum Command {
     Helo(String),
     Ehlo(String),
     Mail(Mail),
-    Rcpt(String),
+    Rcpt(Recipient),
     Data,
+    /// None: it does not say how many octets follow, so nothing after it is known to be a command.
+    Bdat(Option<Chunk>),
     Rset,
     Noop,
     Vrfy,
@@ -27,6 +33,15 @@ pub(crate) struct Mail {
     pub(crate) sender: String,
     pub(crate) size: u64,
     pub(crate) smtputf8: bool,
+    pub(crate) ret: Option<Ret>,
+    pub(crate) envid: Option<String>,
+}
+
+/// What follows a BDAT (RFC 3030 section 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Chunk {
+    pub(crate) octets: u64,
+    pub(crate) last: bool,
 }
 
 /// Why a line is no command for us; the text is the whole reply.
@@ -40,8 +55,8 @@ const NO_ARGUMENT: Fault = "501 5.5.4 This command takes no argument";
 const PARAMETER: Fault = "555 5.5.4 A parameter is not recognized or was not offered";
 const PARAMETER_SYNTAX: Fault = "501 5.5.4 A parameter has a wrong value or stands there twice";
 const MAIL_SYNTAX: Fault =
-    "501 5.5.2 Syntax: MAIL FROM:<address> [SIZE=n] [BODY=8BITMIME] [SMTPUTF8]";
-const RCPT_SYNTAX: Fault = "501 5.5.2 Syntax: RCPT TO:<address>";
+    "501 5.5.2 Syntax: MAIL FROM:<address> [SIZE=n] [BODY=8BITMIME] [SMTPUTF8] [RET=..] [ENVID=..]";
+const RCPT_SYNTAX: Fault = "501 5.5.2 Syntax: RCPT TO:<address> [NOTIFY=..] [ORCPT=..]";
 const SENDER: Fault = "501 5.1.7 The sender is not a valid address";
 const RECIPIENT: Fault = "501 5.1.3 The recipient is not a valid address";
 /// RFC 5321 section 4.5.1 wants mail for a bare `postmaster` taken where there are mailboxes; a gateway has none.
@@ -50,6 +65,9 @@ const NO_DOMAIN: Fault =
 
 /// Parses a line without its CRLF.
 pub(crate) fn parse(line: &[u8]) -> Result<Command, Fault> {
+    if is_bdat(line) {
+        return Ok(Command::Bdat(chunk(line)));
+    }
     let text = std::str::from_utf8(line).map_err(|_| ENCODING)?;
     if text.chars().any(char::is_control) {
         return Err(CONTROL);
@@ -72,6 +90,35 @@ pub(crate) fn parse(line: &[u8]) -> Result<Command, Fault> {
         Request::Help { .. } => Ok(Command::Help),
         _ => Err(NOT_OFFERED),
     }
+}
+
+/// A line that is refused whatever it says. Only BDAT is told apart: what follows it can't be read as commands.
+pub(crate) fn refused(line: &[u8], fault: Fault) -> Result<Command, Fault> {
+    match is_bdat(line) {
+        true => Ok(Command::Bdat(None)),
+        false => Err(fault),
+    }
+}
+
+/// Whether the client meant BDAT, however the line goes on.
+fn is_bdat(line: &[u8]) -> bool {
+    let behind = line.get(4).copied().unwrap_or(b' ');
+    line.len() >= 4 && line[..4].eq_ignore_ascii_case(b"BDAT") && !behind.is_ascii_alphanumeric()
+}
+
+/// The size, as long as it can be counted, and LAST.
+fn chunk(line: &[u8]) -> Option<Chunk> {
+    let text = std::str::from_utf8(line).ok()?;
+    let mut words = text.split(' ').filter(|word| !word.is_empty()).skip(1);
+    let digits = words.next()?;
+    let last = match words.next() {
+        None => false,
+        Some(word) if word.eq_ignore_ascii_case("LAST") => true,
+        Some(_) => return None,
+    };
+    let whole = words.next().is_none() && digits.bytes().all(|b| b.is_ascii_digit());
+    let octets = digits.parse().ok().filter(|_| whole)?;
+    Some(Chunk { octets, last })
 }
 
 fn verb(text: &str) -> &str {
@@ -103,10 +150,15 @@ fn mail(text: &str) -> Result<Command, Fault> {
     if !sender.is_empty() && !address::is_mailbox(sender) {
         return Err(SENDER);
     }
-    only_offered(parameters, &["SIZE", "BODY", "SMTPUTF8"])?;
-    // The path and SIZE are judged here; smtp-proto sees a null path in its place and reads the other parameters.
+    only_offered(parameters, &["SIZE", "BODY", "SMTPUTF8", "RET", "ENVID"])?;
+    // The path and most parameters are judged here; smtp-proto sees a null path in its place and reads the others.
+    let ours = |name: &str| {
+        ["SIZE", "RET", "ENVID"]
+            .iter()
+            .any(|o| o.eq_ignore_ascii_case(name))
+    };
     let others: String = each(parameters)
-        .filter(|(name, _)| !name.eq_ignore_ascii_case("SIZE"))
+        .filter(|(name, _)| !ours(name))
         .map(|(_, word)| format!(" {word}"))
         .collect();
     let Request::Mail { from } = request(&format!("MAIL FROM:<>{others}\r\n"))? else {
@@ -119,6 +171,8 @@ fn mail(text: &str) -> Result<Command, Fault> {
         sender: sender.to_owned(),
         size: declared_size(parameters)?,
         smtputf8: from.flags & MAIL_SMTPUTF8 != 0,
+        ret: dsn::ret(parameters)?,
+        envid: dsn::envid(parameters)?,
     }))
 }
 
@@ -130,8 +184,12 @@ fn rcpt(text: &str) -> Result<Command, Fault> {
     if !address::is_mailbox(recipient) {
         return Err(RECIPIENT);
     }
-    only_offered(parameters, &[])?;
-    Ok(Command::Rcpt(recipient.to_owned()))
+    only_offered(parameters, &["NOTIFY", "ORCPT"])?;
+    Ok(Command::Rcpt(Recipient {
+        address: recipient.to_owned(),
+        notify: dsn::notify(parameters)?,
+        orcpt: dsn::orcpt(parameters)?,
+    }))
 }
 
 /// The path after `MAIL FROM:` or `RCPT TO:` and the parameters with the space before them. A space between the colon and
@@ -163,15 +221,19 @@ fn only_offered(parameters: &str, offered: &[&str]) -> Result<(), Fault> {
 
 /// SIZE as a number; one too large for 64 bits is the largest there is (RFC 1870 allows 20 digits).
 fn declared_size(parameters: &str) -> Result<u64, Fault> {
-    let Some((_, word)) = each(parameters).find(|(name, _)| name.eq_ignore_ascii_case("SIZE"))
-    else {
+    let Some(digits) = value(parameters, "SIZE") else {
         return Ok(0);
     };
-    let digits = word.split_once('=').map_or("", |(_, digits)| digits);
     if digits.is_empty() || digits.len() > 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err(PARAMETER_SYNTAX);
     }
     Ok(digits.parse().unwrap_or(u64::MAX))
+}
+
+/// A parameter's value, empty if it has none; None without the parameter.
+fn value<'a>(parameters: &'a str, wanted: &str) -> Option<&'a str> {
+    let (_, word) = each(parameters).find(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
+    Some(word.split_once('=').map_or("", |(_, value)| value))
 }
 
 /// Each parameter's name, and the whole of it.
@@ -199,7 +261,9 @@ mod tests {
             Mail {
                 sender: "Jo@B.example".into(),
                 size: 10,
-                smtputf8: true
+                smtputf8: true,
+                ret: None,
+                envid: None,
             }
         );
         assert_eq!(sender_of("MAIL FROM: <a@b>").sender, "a@b");
@@ -211,6 +275,56 @@ mod tests {
         );
         let routed = parse(b"RCPT TO:<@one,@two:c@d.example>");
         assert_eq!(routed, Ok(Command::Rcpt("c@d.example".into())));
+    }
+
+    #[test]
+    fn what_the_client_wants_to_be_told_is_read() {
+        let mail = sender_of("MAIL FROM:<a@b> ENVID=q+2B1 BODY=8BITMIME ret=hdrs");
+        assert_eq!(
+            (mail.ret, mail.envid.as_deref()),
+            (Some(Ret::Hdrs), Some("q+2B1"))
+        );
+        let line = "RCPT TO:<b@c> ORCPT=rfc822;b@c NOTIFY=delay,failure";
+        let Ok(Command::Rcpt(recipient)) = parse(line.as_bytes()) else {
+            panic!("{line}");
+        };
+        let notify = recipient.notify.map(|notify| notify.to_string());
+        assert_eq!(
+            (notify.as_deref(), recipient.orcpt.as_deref()),
+            (Some("FAILURE,DELAY"), Some("rfc822;b@c"))
+        );
+    }
+
+    #[test]
+    fn a_chunk_has_a_size_that_can_be_counted_or_none_at_all() {
+        for (line, octets, last) in [
+            ("BDAT 0", 0, false),
+            ("bdat 10 last", 10, true),
+            ("BDAT  10  LAST ", 10, true),
+            ("BDAT 18446744073709551615", u64::MAX, false),
+        ] {
+            let chunk = Some(Chunk { octets, last });
+            assert_eq!(parse(line.as_bytes()), Ok(Command::Bdat(chunk)), "{line}");
+        }
+        for line in [
+            "BDAT",
+            "BDAT ",
+            "BDAT LAST",
+            "BDAT +1",
+            "BDAT -1",
+            "BDAT 1 LAST 2",
+            "BDAT 1 2",
+            "BDAT 1\0 LAST",
+            "BDAT\t1",
+            "BDAT 0x10",
+            "BDAT 18446744073709551616",
+            "BDAT 99999999999999999999999 LAST",
+        ] {
+            assert_eq!(parse(line.as_bytes()), Ok(Command::Bdat(None)), "{line}");
+        }
+        assert_eq!(refused(b"BDAT 4 LAST", "500"), Ok(Command::Bdat(None)));
+        assert_eq!(refused(b"BDATA", "500"), Err("500"));
+        assert_eq!(parse(b"BDATA 1"), Err(UNKNOWN));
     }
 
     #[test]
@@ -257,13 +371,17 @@ mod tests {
             (b"RCPT TO:<>", "501"),
             (b"RCPT TO:<a@b", "501"),
             (b"RCPT TO:<postmaster>", "550"),
-            (b"RCPT TO:<a@b> NOTIFY=NEVER", "555"),
-            (b"MAIL FROM:<a@b> RET=HDRS", "555"),
+            (b"RCPT TO:<a@b> RET=HDRS", "555"),
+            (b"RCPT TO:<a@b> NOTIFY=NEVER,FAILURE", "501"),
+            (b"RCPT TO:<a@b> NOTIFY=NEVER NOTIFY=NEVER", "501"),
+            (b"RCPT TO:<a@b> ORCPT=b@c", "501"),
+            (b"MAIL FROM:<a@b> NOTIFY=NEVER", "555"),
+            (b"MAIL FROM:<a@b> RET=ALL", "501"),
+            (b"MAIL FROM:<a@b> RET=FULL RET=HDRS", "501"),
+            (b"MAIL FROM:<a@b> ENVID=+0A", "501"),
             (b"MAIL FROM:<a@b> AUTH=<>", "555"),
             (b"MAIL FROM:<a@b> BODY=BINARYMIME", "555"),
             (b"MAIL FROM:<a@b> BODY=9BIT", "501"),
-            (b"BDAT 10 LAST", "502"),
-            (b"BDAT 99999999999999999999999 LAST", "502"),
             (b"AUTH PLAIN AHUAcA==", "502"),
             (b"STARTTLS", "502"),
             (b"ETRN x", "502"),

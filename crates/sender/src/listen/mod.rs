@@ -5,6 +5,7 @@ mod door;
 mod guests;
 mod header;
 mod intake;
+mod line_ends;
 mod rules;
 mod session;
 mod trace;
@@ -14,14 +15,18 @@ mod unstuff;
 mod tests;
 
 #[cfg(test)]
+pub(crate) use line_ends::LineEnds;
+#[cfg(test)]
 pub(crate) use unstuff::Unstuffer;
 
 pub use door::Listener;
+pub use line_ends::BareNewlines;
 pub use rules::{Limits, Listen, SocketFile, Submission};
 
 use crate::{host_name, routes::Routes};
 use door::Arrival;
 use guests::Guests;
+use intake::Rules;
 use session::{Client, Session};
 use spool::Spool;
 use std::sync::Arc;
@@ -40,7 +45,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What all sessions of a listener share.
 struct Shared {
     host: String,
-    max_size: u64,
+    rules: Rules,
     limits: Limits,
     guests: Arc<Guests>,
     routes: watch::Receiver<Arc<Routes>>,
@@ -59,7 +64,10 @@ pub async fn listen(
 ) {
     let shared = Arc::new(Shared {
         host: host_name(),
-        max_size: rules.max_size,
+        rules: Rules {
+            max_size: rules.max_size,
+            bare_newlines: rules.bare_newlines,
+        },
         limits: rules.limits,
         guests: Guests::new(rules.limits),
         routes,
@@ -118,7 +126,10 @@ where
     let limits = Limits::default();
     let shared = Shared {
         host: host_name(),
-        max_size,
+        rules: Rules {
+            max_size,
+            bare_newlines: BareNewlines::Refuse,
+        },
         limits,
         guests: Guests::new(limits),
         routes,

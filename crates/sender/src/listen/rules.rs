@@ -1,4 +1,5 @@
 //! A submission listener's rules: where it listens and within which limits.
+use super::BareNewlines;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,8 @@ pub struct Submission {
     pub socket: SocketFile,
     /// The largest message in bytes; announced as SIZE.
     pub max_size: u64,
+    /// What becomes of a message with bare CR or LF.
+    pub bare_newlines: BareNewlines,
     /// How much a client may take of it.
     pub limits: Limits,
 }

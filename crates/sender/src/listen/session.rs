@@ -1,9 +1,13 @@
 //! One submission session: commands in, replies out, messages into the spool (RFC 5321, RFC 6409).
+mod chunks;
 mod message;
 
 use super::Shared;
-use super::command::{self, Command, Mail};
+use super::command::{self, Chunk, Command, Mail};
 use super::guests::{Allowance, Full};
+use chunks::Chunks;
+use spool::Recipient;
+use spool::dsn::Notify;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,6 +24,7 @@ const REPLIES: usize = 16 * 1024;
 /// Below this much free disk nothing is taken: the commits of what is in flight need room.
 const FREE_FLOOR: u64 = 64 << 20;
 const LOW_DISK: &str = "452 4.3.1 Too little free disk, try again later";
+const NO_RECIPIENTS: &str = "554 5.5.1 No valid recipients";
 /// How long a closed session's last words may take to be read.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -52,13 +57,16 @@ struct Envelope {
     mail: Mail,
     /// Known at MAIL, or decided by the header From at the end.
     relay: Option<String>,
-    recipients: Vec<spool::Recipient>,
+    recipients: Vec<Recipient>,
+    /// What BDAT has brought so far; with the first of them the recipients are complete.
+    chunks: Option<Chunks>,
 }
 
 /// What follows a command.
 enum Next {
     Command,
     Data,
+    Chunk(Chunk),
     Close,
 }
 
@@ -112,10 +120,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     async fn converse(&mut self) -> Result<(), LineError> {
         loop {
-            let Some(line) = self.next_line().await? else {
+            let Some(command) = self.next_command().await? else {
                 return Ok(());
             };
-            let next = match line.and_then(|line| command::parse(&line)) {
+            let next = match command {
                 Ok(command) => self.carry_out(command),
                 Err(fault) => {
                     self.fault(fault);
@@ -123,11 +131,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
             };
             match next {
-                Next::Command if self.is_worn_out() => return Ok(()),
                 Next::Command => {}
                 Next::Data if self.data().await?.is_break() => return Ok(()),
                 Next::Data => {}
+                Next::Chunk(chunk) if self.bdat(chunk).await?.is_break() => return Ok(()),
+                Next::Chunk(_) => {}
                 Next::Close => return Ok(()),
+            }
+            if self.is_worn_out() {
+                return Ok(());
             }
         }
     }
@@ -146,9 +158,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         true
     }
 
-    /// The next command line, or its fault; None when the daemon stops. Replies are held back while the client's next
+    /// The next command, or its fault; None when the daemon stops. Replies are held back while the client's next
     /// command is here already, so that a pipelined batch is answered in one write (RFC 2920 section 3.2).
-    async fn next_line(&mut self) -> Result<Option<Result<Vec<u8>, command::Fault>>, LineError> {
+    async fn next_command(&mut self) -> Result<Option<Result<Command, command::Fault>>, LineError> {
         let pipelined = memchr::memchr(b'\n', self.lines.buffered()).is_some();
         if !pipelined || self.replies.len() > REPLIES {
             self.flush().await?;
@@ -170,11 +182,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             read = self.lines.line(COMMAND_LINE) => read,
         };
         match read {
-            Ok(line) if line.crlf => Ok(Some(Ok(line.bytes))),
-            Ok(_) => Ok(Some(Err("500 5.5.2 Lines end with CRLF"))),
+            Ok(line) if line.crlf => Ok(Some(command::parse(&line.bytes))),
+            Ok(line) => {
+                let fault = "500 5.5.2 Lines end with CRLF";
+                Ok(Some(command::refused(&line.bytes, fault)))
+            }
             Err(LineError::TooLong { .. }) => {
+                let refused = command::refused(self.lines.buffered(), "500 5.5.6 Line too long");
                 self.lines.skip_line(SKIPPED_LINE).await?;
-                Ok(Some(Err("500 5.5.6 Line too long")))
+                Ok(Some(refused))
             }
             Err(LineError::Timeout { after }) => {
                 self.reply(&format!("421 4.4.2 No command for {} s", after.as_secs()));
@@ -185,15 +201,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn carry_out(&mut self, command: Command) -> Next {
-        if !matches!(command, Command::Mail(_) | Command::Rcpt(_) | Command::Data) {
-            self.idle_commands += 1;
-        }
+        self.idle_commands += u32::from(is_idle(&command));
         match command {
             Command::Helo(name) => self.greet(name, false),
             Command::Ehlo(name) => self.greet(name, true),
             Command::Mail(mail) => self.mail(mail),
             Command::Rcpt(recipient) => self.rcpt(recipient),
             Command::Data => return self.data_begins(),
+            Command::Bdat(Some(chunk)) => return Next::Chunk(chunk),
+            Command::Bdat(None) => {
+                self.fault("501 5.5.4 Syntax: BDAT octets [LAST]");
+                self.reply("421 4.5.0 How many octets follow is not known, so nothing can be read any more");
+                return Next::Close;
+            }
             Command::Rset => {
                 self.envelope = None;
                 self.reply("250 2.0.0 Ok");
@@ -212,15 +232,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn greet(&mut self, name: String, extended: bool) {
         self.envelope = None;
         self.hello = Some(Hello { name, extended });
-        let host = &self.shared.host;
-        let reply = match extended {
-            false => format!("250 {host}"),
-            true => format!(
-                "250-{host}\r\n250-PIPELINING\r\n250-SIZE {}\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES",
-                self.shared.max_size
-            ),
-        };
-        self.reply(&reply);
+        let mut lines = vec![self.shared.host.clone()];
+        if extended {
+            lines.extend(self.keywords());
+        }
+        let last = lines.len() - 1;
+        for (at, line) in lines.iter().enumerate() {
+            let between = if at == last { ' ' } else { '-' };
+            self.reply(&format!("250{between}{line}"));
+        }
+    }
+
+    /// What EHLO offers.
+    fn keywords(&self) -> Vec<String> {
+        let size = format!("SIZE {}", self.shared.rules.max_size);
+        let others = [
+            "PIPELINING",
+            &size,
+            "8BITMIME",
+            "SMTPUTF8",
+            "ENHANCEDSTATUSCODES",
+            "DSN",
+            "CHUNKING",
+        ];
+        others.map(str::to_owned).to_vec()
     }
 
     fn mail(&mut self, mail: Mail) {
@@ -233,8 +268,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !mail.sender.is_ascii() && !mail.smtputf8 {
             return self.fault("553 5.6.7 An address beyond ASCII needs SMTPUTF8");
         }
-        if mail.size > self.shared.max_size {
-            return self.too_large();
+        if mail.size > self.shared.rules.max_size {
+            return self.fault(&self.too_large());
         }
         let routes = Arc::clone(&self.shared.routes.borrow());
         if routes.is_empty() {
@@ -242,35 +277,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return self.fault("550 5.7.1 No relay is configured in postern.yaml");
         }
         let relay = routes.by_envelope(&mail.sender).map(str::to_owned);
-        if self.is_disk_low(mail.size) || self.is_too_fast() {
+        if let Some(reply) = self.low_disk(mail.size) {
+            return self.reply(reply);
+        }
+        if self.is_too_fast() {
             return;
         }
         self.envelope = Some(Envelope {
             mail,
             relay,
             recipients: Vec::new(),
+            chunks: None,
         });
         self.reply("250 2.1.0 Ok");
     }
 
-    fn rcpt(&mut self, recipient: String) {
+    fn rcpt(&mut self, recipient: Recipient) {
         let Some(envelope) = &mut self.envelope else {
             return self.fault("503 5.5.1 MAIL comes before RCPT");
         };
-        if !recipient.is_ascii() && !envelope.mail.smtputf8 {
+        if envelope.chunks.is_some() {
+            return self.fault("503 5.5.1 RCPT comes before BDAT");
+        }
+        let address = &recipient.address;
+        if !address.is_ascii() && !envelope.mail.smtputf8 {
             return self.fault("553 5.6.7 An address beyond ASCII needs SMTPUTF8");
         }
         // Reports come from there; what answers them by itself would go round and round.
-        if recipient.eq_ignore_ascii_case(&format!("MAILER-DAEMON@{}", self.shared.host)) {
+        if address.eq_ignore_ascii_case(&format!("MAILER-DAEMON@{}", self.shared.host)) {
             return self.fault("550 5.1.1 Reports of undeliverable mail are not answered");
         }
         // The same address twice is one delivery.
-        if !envelope.recipients.iter().any(|r| r.address == recipient) {
-            if envelope.recipients.len() >= self.shared.limits.recipients {
-                return self
-                    .fault("452 4.5.3 Too many recipients, send the rest with another message");
-            }
-            envelope.recipients.push(recipient.into());
+        let mut known = envelope.recipients.iter_mut();
+        if let Some(known) = known.find(|r| r.address == *address) {
+            known.notify = either(known.notify, recipient.notify);
+        } else if envelope.recipients.len() < self.shared.limits.recipients {
+            envelope.recipients.push(recipient);
+        } else {
+            return self.fault("452 4.5.3 Too many recipients, send the rest with another message");
         }
         self.reply("250 2.1.5 Ok");
     }
@@ -280,39 +324,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.fault("503 5.5.1 MAIL comes before DATA");
             return Next::Command;
         };
-        if envelope.recipients.is_empty() {
-            self.fault("554 5.5.1 No valid recipients");
+        if envelope.chunks.is_some() {
+            self.fault("503 5.5.1 BDAT and DATA do not mix");
             return Next::Command;
         }
-        if self.is_disk_low(envelope.mail.size) {
+        if envelope.recipients.is_empty() {
+            self.fault(NO_RECIPIENTS);
+            return Next::Command;
+        }
+        if let Some(reply) = self.low_disk(envelope.mail.size) {
+            self.reply(reply);
             return Next::Command;
         }
         Next::Data
     }
 
-    fn too_large(&mut self) {
-        let reply = format!(
+    fn too_large(&self) -> String {
+        format!(
             "552 5.3.4 The message is larger than the {} bytes taken here",
-            self.shared.max_size
-        );
-        self.fault(&reply);
+            self.shared.rules.max_size
+        )
     }
 
-    /// Answers 452 when the disk has no room for a message of this size.
-    fn is_disk_low(&mut self, size: u64) -> bool {
-        let reply = match self.shared.spool.free_bytes() {
-            Ok(free) if has_room(free, size) => return false,
+    /// The reply when the disk has no room for a message of this size.
+    fn low_disk(&self, size: u64) -> Option<&'static str> {
+        match self.shared.spool.free_bytes() {
+            Ok(free) if has_room(free, size) => None,
             Ok(free) => {
                 warn!(free, size, "too little free disk for a message");
-                LOW_DISK
+                Some(LOW_DISK)
             }
             Err(error) => {
                 warn!(%error, "the free disk is not known");
-                "451 4.3.0 The spool cannot be used, try again later"
+                Some("451 4.3.0 The spool cannot be used, try again later")
             }
-        };
-        self.reply(reply);
-        true
+        }
     }
 
     /// Answers 451 when the messages of a minute are used up.
@@ -369,6 +415,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             debug!(%error, "the submission client was gone before the last reply");
         }
     }
+}
+
+/// Whether a command brings no message any further.
+fn is_idle(command: &Command) -> bool {
+    match command {
+        Command::Mail(_) | Command::Rcpt(_) | Command::Data => false,
+        Command::Bdat(chunk) => chunk.is_some_and(|chunk| chunk.octets == 0),
+        _ => true,
+    }
+}
+
+/// One address named twice: whatever either wants to be told; without NOTIFY that is what the RFC's default is.
+fn either(one: Option<Notify>, other: Option<Notify>) -> Option<Notify> {
+    let (one, other) = (one?, other?);
+    Some(Notify {
+        success: one.success || other.success,
+        failure: one.failure || other.failure,
+        delay: one.delay || other.delay,
+    })
 }
 
 /// Twice the size: the body, and the room its commit may need; and never the last of the disk.

@@ -9,10 +9,12 @@ use token_store::accounts::{Auth, Relay, Sasl};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
+mod chunking;
 mod commands;
 mod connections;
 mod limits;
 mod messages;
+mod wishes;
 
 const MAX_SIZE: u64 = 100_000;
 const MESSAGE: &str = "Subject: hello\r\n\r\nworld\r\n";
@@ -56,6 +58,7 @@ fn rules(listen: &str) -> Submission {
         listen: Listen::Tcp(listen.parse().expect("an address")),
         socket: SocketFile::default(),
         max_size: MAX_SIZE,
+        bare_newlines: BareNewlines::Refuse,
         limits: Limits::default(),
     }
 }

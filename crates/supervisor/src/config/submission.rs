@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use sender::{Limits, Listen, SocketFile, Submission};
+use sender::{BareNewlines, Limits, Listen, SocketFile, Submission};
 
 use super::reader::{Field, Section};
 use super::sections::{MAX_SIZE, SIZES, listen};
@@ -24,6 +24,7 @@ pub(super) fn read(root: &Section<'_>) -> Vec<Submission> {
             listen: Listen::Tcp(address),
             socket: SocketFile::default(),
             max_size: MAX_SIZE,
+            bare_newlines: BareNewlines::Refuse,
             limits: Limits::default(),
         }];
     };
@@ -60,6 +61,13 @@ fn listener(
     let max_size = section
         .get("max_size")
         .map_or(Some(MAX_SIZE), |field| field.size(SIZES));
+    let ways = [
+        ("refuse", BareNewlines::Refuse),
+        ("repair", BareNewlines::Repair),
+    ];
+    let bare_newlines = section
+        .get("bare_newlines")
+        .map_or(Some(BareNewlines::Refuse), |field| field.one_of(&ways));
     let limits = section
         .get("limits")
         .map_or(Some(Limits::default()), |field| limits(&field));
@@ -72,6 +80,7 @@ fn listener(
         listen,
         socket: socket?,
         max_size: max_size?,
+        bare_newlines: bare_newlines?,
         limits: limits?,
     })
 }

@@ -1,4 +1,4 @@
-//! The DATA part of a session: the text into a body, the body into the spool, and only then 250.
+//! The message part of a session: the text into a body, the body into the spool, and only then 250.
 use super::{Envelope, Hello, LOW_DISK, Session};
 use crate::listen::command::Mail;
 use crate::listen::conversation::conversation;
@@ -17,23 +17,10 @@ use wire::printable;
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Takes the text in, and answers when it is on disk. Break: the session is over.
     pub(super) async fn data(&mut self) -> Result<ControlFlow<()>, LineError> {
-        let (Some(envelope), Some(hello)) = (self.envelope.take(), &self.hello) else {
+        let Some(envelope) = self.envelope.take() else {
             return Ok(ControlFlow::Continue(()));
         };
-        let (id, now) = (trace::transaction_id(), Timestamp::now());
-        let before = trace::received(
-            Trace {
-                host: &self.shared.host,
-                hello: &hello.name,
-                peer: &self.client.peer,
-                protocol: protocol(hello, &envelope.mail),
-                id: &id,
-            },
-            now,
-        );
-        let missing = trace::missing(&self.shared.host, &id, now);
-        let limit = self.shared.max_size;
-        let intake = Intake::begin(self.shared.spool.body(), &before, missing, limit).await;
+        let (intake, id) = self.intake(&envelope.mail).await;
         self.reply("354 End with a line that holds only a dot");
         self.flush().await?;
         let limits = self.shared.limits;
@@ -41,11 +28,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let received = intake::receive(&mut self.lines, intake);
         let received = timeout(limits.message_timeout, received).await;
         match received.unwrap_or(Err(Broken::Endless)) {
-            Ok(Ok(taken)) => self.take_out(envelope, taken, &id).await,
-            Ok(Err(refusal)) => self.refuse(&refusal, &envelope),
+            Ok(received) => self.received(envelope, received, &id).await,
             Err(broken) => return self.broken_off(broken),
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// A place for a message's text, and the transaction's id.
+    pub(super) async fn intake(&mut self, mail: &Mail) -> (Intake, String) {
+        let (id, now) = (trace::transaction_id(), Timestamp::now());
+        let hello = self.hello.as_ref();
+        let before = trace::received(
+            Trace {
+                host: &self.shared.host,
+                hello: hello.map_or("", |hello| &hello.name),
+                peer: &self.client.peer,
+                protocol: protocol(hello, mail),
+                id: &id,
+            },
+            now,
+        );
+        let missing = trace::missing(&self.shared.host, &id, now);
+        let body = self.shared.spool.body();
+        let intake = Intake::begin(body, &before, missing, self.shared.rules).await;
+        (intake, id)
+    }
+
+    /// The end of a message: into the spool with it, or why not.
+    pub(super) async fn received(
+        &mut self,
+        envelope: Envelope,
+        received: Result<Taken, Refusal>,
+        id: &str,
+    ) {
+        match received {
+            Ok(taken) => self.take_out(envelope, taken, id).await,
+            Err(refusal) => {
+                let reply = self.refuse(&refusal, &envelope);
+                self.fault(&reply);
+            }
+        }
     }
 
     async fn take_out(&mut self, envelope: Envelope, taken: Taken, id: &str) {
@@ -73,8 +95,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             // Clients ask for SMTPUTF8 out of habit; the relay must offer it only where something needs it.
             smtputf8: mail.smtputf8 && (beyond_ascii || taken.eight_bit_header),
             eight_bit: taken.eight_bit,
-            ret: None,
-            envid: None,
+            ret: mail.ret,
+            envid: mail.envid,
             automatic,
             conversation: conversation(header),
             headline,
@@ -107,7 +129,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let reply = format!("250 2.0.0 Ok: accepted before as {}", message.0);
                 self.reply(&reply);
             }
-            Err(error) => self.spool_failed(&error),
+            Err(error) => {
+                let reply = self.spool_failed(&error);
+                self.reply(reply);
+            }
         }
     }
 
@@ -124,24 +149,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         relay.map(str::to_owned)
     }
 
-    fn refuse(&mut self, refusal: &Refusal, envelope: &Envelope) {
-        info!(peer = %self.client.peer, sender = %envelope.mail.sender, ?refusal, "refused a message at its end");
+    /// The reply to a message that is not taken.
+    pub(super) fn refuse(&self, refusal: &Refusal, envelope: &Envelope) -> String {
+        info!(peer = %self.client.peer, sender = %envelope.mail.sender, ?refusal, "refused a message");
         match refusal {
             Refusal::TooLarge => self.too_large(),
             Refusal::BareLineEnd => {
-                self.fault("554 5.6.0 The message has a bare CR or LF; every line ends with CRLF")
+                "554 5.6.0 The message has a bare CR or LF; every line ends with CRLF".to_owned()
             }
-            Refusal::Nul => self.fault("554 5.6.0 The message has a NUL byte"),
-            Refusal::Spool(error) => self.spool_failed(error),
+            Refusal::Nul => "554 5.6.0 The message has a NUL byte".to_owned(),
+            Refusal::Spool(error) => self.spool_failed(error).to_owned(),
         }
     }
 
     /// Nothing was spooled. Whoever is still there is told so.
-    fn broken_off(&mut self, broken: Broken) -> Result<ControlFlow<()>, LineError> {
-        warn!(peer = %self.client.peer, ?broken, "a message broke off before its final dot; nothing was taken");
+    pub(super) fn broken_off(&mut self, broken: Broken) -> Result<ControlFlow<()>, LineError> {
+        warn!(peer = %self.client.peer, ?broken, "a message broke off before its end; nothing was taken");
         match broken {
             Broken::Line(LineError::Timeout { .. }) => {
-                self.reply("421 4.4.2 The message stopped before its final dot")
+                self.reply("421 4.4.2 The message stopped before its end")
             }
             Broken::Endless => self.reply("421 4.4.2 The message did not end in time"),
             Broken::Line(error) => return Err(error),
@@ -149,17 +175,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(ControlFlow::Break(()))
     }
 
-    fn spool_failed(&mut self, error: &SpoolError) {
+    fn spool_failed(&self, error: &SpoolError) -> &'static str {
         warn!(peer = %self.client.peer, %error, "a message could not be spooled");
-        self.reply(match error {
+        match error {
             SpoolError::Full { .. } => LOW_DISK,
             _ => "451 4.3.0 The message could not be stored, try again later",
-        });
+        }
     }
 }
 
-fn protocol(hello: &Hello, mail: &Mail) -> &'static str {
-    match (hello.extended, mail.smtputf8) {
+fn protocol(hello: Option<&Hello>, mail: &Mail) -> &'static str {
+    match (hello.is_some_and(|hello| hello.extended), mail.smtputf8) {
         (true, true) => "UTF8SMTP",
         (true, false) => "ESMTP",
         (false, _) => "SMTP",

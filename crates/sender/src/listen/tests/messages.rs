@@ -272,7 +272,11 @@ async fn the_rest_of_a_refused_message_is_read_for_five_minutes_and_no_longer() 
     let spool = Spool::open(folder.path()).expect("a spool");
     let (near, far) = tokio::io::duplex(4096);
     let mut lines = wire::lines::Lines::new(far, Duration::from_secs(180));
-    let intake = intake::Intake::begin(spool.body(), "Received: x\r\n", missing(), 100).await;
+    let rules = Rules {
+        max_size: 100,
+        bare_newlines: BareNewlines::Refuse,
+    };
+    let intake = intake::Intake::begin(spool.body(), "Received: x\r\n", missing(), rules).await;
     let begun = tokio::time::Instant::now();
     let dripping = async {
         let mut near = near;

@@ -1,5 +1,5 @@
 //! What is stuffed here is what our own listener reads back, and no text can end its message early.
-use crate::listen::Unstuffer;
+use crate::listen::{LineEnds, Unstuffer};
 use proptest::prelude::*;
 use wire::smtp::Stuffer;
 
@@ -22,10 +22,13 @@ fn unstuffed(wire: &[u8], size: usize) -> Option<Vec<u8>> {
     while from < wire.len() {
         let chunk = &wire[from..wire.len().min(from + size)];
         let part = unstuffer.next(chunk);
+        text.extend(part.cr.then_some(b'\r'));
         text.extend_from_slice(&chunk[part.text]);
         from += part.used;
         if part.end {
-            return (from == wire.len() && !unstuffer.bare_line_end()).then_some(text);
+            let mut line_ends = LineEnds::default();
+            let whole = line_ends.are_whole(&text) && !line_ends.is_left_open();
+            return (from == wire.len() && whole).then_some(text);
         }
     }
     None
