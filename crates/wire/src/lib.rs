@@ -5,6 +5,7 @@
 //! - [`dial`] turns a [`dial::Target`] into a [`dial::Stream`]: name, TCP, TLS, each step under its own deadline. A [`dial::Trust`] is
 //!   built once per account and says whom a TLS peer must be vouched for by. Failures say in people's words what is wrong with a
 //!   certificate.
+//! - [`accept`] is TLS as a server: a [`accept::Certificate`] comes from PEM files and follows them when they are renewed.
 //! - [`lines`] frames a stream: [`lines::Lines`] hands out lines up to a cap, and the rest of a body chunk by chunk, so that memory
 //!   stays at one buffer however large the message. It works on any stream, so tests feed it literal bytes.
 //! - [`sasl`] builds what SASL mechanisms send and reads what servers answer; pure functions.
@@ -22,6 +23,7 @@
 //!
 //! Called by the fetcher's and the sender's clients, the submission listener and the pretend provider of the demo.
 
+pub mod accept;
 pub mod dial;
 pub mod lines;
 mod printable;
