@@ -2,11 +2,10 @@
 //!
 //! A password is stored as its argon2id hash, a session as the SHA-256 of its cookie: reading the file signs nobody in.
 
+use crate::password::{self, hash, hashing, verify};
 use crate::seal::{digest, random_text};
 use crate::store::Rows;
 use crate::{Secret, Store, StoreError, now};
-use argon2::Argon2;
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use rusqlite::OptionalExtension;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -25,10 +24,6 @@ const FIRST_DELAY: Duration = Duration::from_secs(5);
 const DELAY_CAP: Duration = Duration::from_secs(300);
 /// Names remembered; beyond this the oldest are forgotten, since anyone can invent names.
 const NAMES_CAP: usize = 1024;
-/// Longer passwords are an attempt to make hashing expensive.
-const PASSWORD_CAP: usize = 1024;
-/// What an unknown name is checked against: the same work as for a known one, and no password has this hash.
-const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGlzIGhlcmU$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// A signed-in browser session.
 #[derive(Debug, Clone)]
@@ -66,9 +61,7 @@ impl Store {
         if admin.is_empty() || admin.chars().any(char::is_control) {
             return Err(invalid("an administrator needs a name"));
         }
-        if password.is_empty() || password.expose().len() > PASSWORD_CAP {
-            return Err(invalid("the password must have 1 to 1024 bytes"));
-        }
+        password::check(&password).map_err(invalid)?;
         let turn = self.hashing_turn().await?;
         let hash = hashing(move || hash(&password)).await??;
         drop(turn);
@@ -236,39 +229,6 @@ fn find_session(rows: &Rows<'_>, id: &str, now: i64) -> Result<Option<(Session, 
         ))
     });
     Ok(found.optional()?)
-}
-
-/// Runs a hash off the async threads; the caller holds the turn.
-async fn hashing<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| unhashed(&e))
-}
-
-fn unhashed(e: &dyn std::fmt::Display) -> StoreError {
-    StoreError::Database(format!("a password could not be hashed: {e}"))
-}
-
-fn hash(password: &Secret) -> Result<String, StoreError> {
-    let mut salt = [0_u8; 16];
-    getrandom::fill(&mut salt).map_err(|e| unhashed(&e))?;
-    let salt = SaltString::encode_b64(&salt).map_err(|e| unhashed(&e))?;
-    let hash = Argon2::default()
-        .hash_password(password.expose().as_bytes(), &salt)
-        .map_err(|e| unhashed(&e))?;
-    Ok(hash.to_string())
-}
-
-fn verify(password: &Secret, stored: Option<&str>) -> Result<bool, StoreError> {
-    let stored = stored.unwrap_or(NOBODY);
-    let parsed = PasswordHash::new(stored).map_err(|e| {
-        StoreError::Database(format!("the stored password hash can't be read: {e}"))
-    })?;
-    let short = &password.expose().as_bytes()[..password.expose().len().min(PASSWORD_CAP)];
-    let matches = Argon2::default().verify_password(short, &parsed).is_ok();
-    Ok(matches && password.expose().len() <= PASSWORD_CAP)
 }
 
 fn invalid(why: &str) -> StoreError {

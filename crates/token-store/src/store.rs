@@ -16,6 +16,7 @@ pub(crate) use rows::{Account, Device, DeviceEnd, Plan, Rows, UnderWay, unknown}
 use crate::admins::Attempts;
 use crate::clock::Clock;
 use crate::seal::{Key, Ring, SealError};
+use crate::submitters::Submitters;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,6 +40,7 @@ struct Inner {
     attempts: Mutex<Attempts>,
     /// A password hash takes 19 MiB for its time; one at a time keeps the daemon small.
     hashing: Semaphore,
+    submitters: Submitters,
     refresh_lock: RefreshLock,
 }
 
@@ -153,6 +155,7 @@ impl Store {
             changes,
             attempts: Mutex::default(),
             hashing: Semaphore::new(1),
+            submitters: Submitters::new().map_err(|e| StoreError::sealed("a random key", &e))?,
             refresh_lock: opened.refresh_lock,
         };
         Ok(Self {
@@ -243,6 +246,10 @@ impl Store {
             .acquire()
             .await
             .map_err(|e| StoreError::Database(e.to_string()))
+    }
+
+    pub(crate) fn submitters(&self) -> &Submitters {
+        &self.inner.submitters
     }
 
     pub(crate) fn refresh_lock(&self) -> &RefreshLock {

@@ -8,6 +8,7 @@ pub(super) const APPLICATION_ID: i32 = 0x5073_7441;
 const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("migrations/0001-accounts.sql")),
     M::up(include_str!("migrations/0002-grants.sql")).foreign_key_check(),
+    M::up(include_str!("migrations/0003-submitters.sql")),
 ];
 
 /// To be run with foreign keys off: see the second one.

@@ -15,5 +15,6 @@ mod grants;
 mod life;
 mod model;
 mod refreshes;
+mod submitters;
 mod support;
 mod transfer;

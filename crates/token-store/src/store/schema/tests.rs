@@ -80,6 +80,33 @@ async fn what_was_kept_aside_comes_back_and_references_hold_after_the_upgrade() 
     assert!(refused.contains("FOREIGN KEY"), "{refused}");
 }
 
+#[tokio::test]
+async fn the_second_release_goes_on_with_users_of_submission_listeners() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = released(folder.path());
+    let mut connection = Connection::open(&path).unwrap();
+    connection
+        .execute_batch("PRAGMA foreign_keys = OFF")
+        .unwrap();
+    migrations().to_version(&mut connection, 2).unwrap();
+    drop(connection);
+    let store = Store::open(&path, key()).unwrap();
+    assert_eq!(store.token_statuses().unwrap().len(), 3);
+    assert!(store.has_admin().unwrap() && store.list_submitters().unwrap().is_empty());
+    let password = Secret::new("of the helpdesk");
+    store
+        .set_submitter("u", password.clone(), None)
+        .await
+        .unwrap();
+    assert!(
+        store
+            .sign_in_submitter("u", password)
+            .await
+            .unwrap()
+            .is_some()
+    );
+}
+
 #[test]
 fn an_upgrade_that_is_cut_short_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
