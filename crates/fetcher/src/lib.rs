@@ -42,6 +42,7 @@ use token_store::Tokens;
 use token_store::accounts::Board;
 
 pub use check::{Step, check};
+pub use session::peer;
 pub use task::run;
 
 /// What a mailbox's task works with.

@@ -4,12 +4,27 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use spool::Keeping;
 use token_store::accounts::Mailbox;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::Parts;
 use crate::show::Show;
+
+/// Whose servers a mailbox knocks at, and as whom: what one of them asks for says nothing of another.
+#[must_use]
+pub fn peer(mailbox: &Mailbox) -> String {
+    format!("{} at {}:{}", mailbox.user, mailbox.host, mailbox.port)
+}
+
+/// How long, and how much, a mailbox's held mail is kept here.
+pub(crate) fn keeping(mailbox: &Mailbox) -> Keeping {
+    Keeping {
+        held_for: mailbox.care.held_for,
+        max_held: mailbox.care.max_held,
+    }
+}
 
 /// How the parts of a mailbox wake each other; hints, which may be lost.
 #[derive(Debug, Default)]

@@ -1,6 +1,7 @@
 //! One mailbox until shutdown: sessions one after the other with pauses in between, and deliveries beside them.
 
 mod pauses;
+mod throttled;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -103,6 +104,7 @@ struct Sessions {
 
 impl Sessions {
     async fn run(mut self) {
+        self.sit_out_earlier_pauses().await;
         while !self.stops.shutdown.is_cancelled() {
             let begun = Instant::now();
             let ended = self.session().await;
@@ -125,18 +127,7 @@ impl Sessions {
                     self.show.waiting(why, pause);
                     self.rest(pause).await;
                 }
-                Next::AsTold { why, pause } => {
-                    tracing::warn!(
-                        mailbox = self.mailbox.name,
-                        seconds = pause.as_secs_f64().ceil(),
-                        "{why}"
-                    );
-                    self.show.waiting(why, pause);
-                    tokio::select! {
-                        () = sleep(pause) => {}
-                        () = self.stops.shutdown.cancelled() => {}
-                    }
-                }
+                Next::Throttled(pause) => self.throttled(pause).await,
                 Next::Blocked { why, pause } => {
                     tracing::warn!(mailbox = self.mailbox.name, "waits for a person: {why}");
                     self.show.condition(Condition::Blocked { why });

@@ -67,6 +67,8 @@ pub struct Pop3Features {
     pub pipelining: bool,
     /// LOGIN-DELAY in seconds.
     pub login_delay: Option<u32>,
+    /// EXPIRE: after so many days, or NEVER, it deletes by itself what was retrieved. It says so alone.
+    pub expire: Option<&'static str>,
 }
 
 /// How the POP3 server names messages.
@@ -96,6 +98,7 @@ impl Default for Features {
                 top: true,
                 pipelining: true,
                 login_delay: None,
+                expire: None,
             },
         }
     }

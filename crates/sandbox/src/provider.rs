@@ -235,6 +235,16 @@ impl Provider {
         })
     }
 
+    /// Removes all of a folder's messages, as another mail program would.
+    pub fn empty_folder(&self, user: &str, folder: &str) {
+        self.shared.with(|state| {
+            if let Some(folder) = state.mailboxes.of(user).folder_mut(folder) {
+                folder.remove(|_| true);
+            }
+        });
+        self.shared.changed();
+    }
+
     /// Gives a folder a new UIDVALIDITY and its messages new UIDs; open IMAP sessions are dropped, as a server would. POP3 names
     /// them anew too.
     pub fn set_uidvalidity(&self, user: &str, folder: &str, uidvalidity: u32) {

@@ -11,6 +11,8 @@
 //! [acknowledged](Spool::acknowledged): the message goes, its key stays in `seen` for good. A POP3 listing is
 //! [recognised](Spool::recognise_names) as a whole first, which gives each of its names the UID that the rest works with.
 //!
+//! What a server asked to be left alone for is a [pause](Spool::keep_pause) of that account, which outlives a restart.
+//!
 //! A message of our own making (a bounce, say) may be [taken in](Spool::take_in_local) for a mailbox's ticket command too; it is delivered
 //! like the others, and goes when it is.
 //!
@@ -51,6 +53,7 @@ mod open;
 mod outbound;
 pub mod outcome;
 mod own;
+mod pause;
 mod person;
 mod pieces;
 mod queue;
@@ -85,6 +88,7 @@ pub use left_out::Fingerprint;
 pub use outbound::{OutClaim, OutRecipient, Outgoing, Recipient, TakenOut};
 pub use outcome::Outcome;
 pub use own::{Local, Marks, ORIGIN_HEADER, Own, OwnKind};
+pub use pause::{Pause, PauseKind};
 pub use pieces::Pieces;
 pub use queue::{Counts, QueueDelivery, QueueEntry, QueueRow};
 pub use uidl::{Named, Numbered, Recognised};

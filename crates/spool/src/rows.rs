@@ -174,6 +174,7 @@ pub(crate) fn move_times(t: &Tables<'_>, moved: i64) -> Result<()> {
         "UPDATE folder SET whole_at = min(whole_at + ?1, ?2)",
         params![moved, t.now],
     )?;
+    t.execute("UPDATE pause SET until = until + ?1", [moved])?;
     t.execute(
         "UPDATE message SET taken_at = min(taken_at + ?1, ?2)",
         params![moved, t.now],

@@ -32,6 +32,7 @@ pub(crate) fn sweep(t: &Tables<'_>, folder: &Path) -> Result<()> {
     follow_clock(t)?;
     release_leases(t)?;
     forget_old(t)?;
+    t.execute("DELETE FROM pause WHERE until <= ?", [t.now])?;
     let bodies = file_bodies(t)?;
     let mut named: HashSet<&str> = HashSet::new();
     for body in &bodies {

@@ -9,6 +9,7 @@ mod identity;
 mod model;
 mod opening;
 mod own;
+mod pause;
 mod people;
 mod repeat;
 mod report;

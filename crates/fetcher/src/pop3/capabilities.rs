@@ -48,6 +48,12 @@ impl Capabilities {
         Some(Duration::from_secs(seconds.min(LOGIN_DELAY)))
     }
 
+    /// Whether the server may delete by itself what was retrieved (EXPIRE, RFC 2449 section 6.7); NEVER is a promise not to.
+    pub(super) fn expires(&self) -> bool {
+        self.arguments("EXPIRE")
+            .is_some_and(|mut days| days.next() != Some("NEVER"))
+    }
+
     /// All of them, for people.
     pub(crate) fn words(&self) -> String {
         match self.told {
@@ -88,6 +94,20 @@ mod tests {
         assert!(
             told.has("PIPELINING") && told.has("EXPIRE") && !told.has("TOP") && !told.has("SAS")
         );
+    }
+
+    #[test]
+    fn only_a_server_that_says_so_deletes_by_itself() {
+        for (line, expires) in [
+            ("EXPIRE 0", true),
+            ("expire 60 USER", true),
+            ("EXPIRE", true),
+            ("EXPIRE NEVER", false),
+            ("EXPIRED 1", false),
+        ] {
+            assert_eq!(told(&[line]).expires(), expires, "{line}");
+        }
+        assert!(!told(&[]).expires());
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::session::{Context, End};
 const AHEAD: usize = 200;
 /// Deliveries come in runs: the spool is asked now and then, not after each.
 const BREATH: Duration = Duration::from_millis(20);
+/// A failed attempt, or a person who holds what waits, gives no sign: the spool is asked all the same.
+const LOOK: Duration = Duration::from_secs(1);
 /// Fewer deletions than this wait for more while deliveries run.
 const WORTH: u64 = 100;
 /// A server may take its time to remove thousands of messages.
@@ -115,7 +117,11 @@ impl Session {
                     return Ok(Waited::GaveUp);
                 }
                 () = stops.shutdown.cancelled() => return Ok(Waited::GaveUp),
-                () = sleep_until(until) => return Ok(Waited::GaveUp),
+                () = sleep_until(until.min(Instant::now() + LOOK)) => {
+                    if Instant::now() >= until {
+                        return Ok(Waited::GaveUp);
+                    }
+                }
             }
         }
     }

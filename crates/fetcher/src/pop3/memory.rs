@@ -2,9 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-use tokio::time::Instant;
 
 use super::listing::Listed;
 
@@ -19,8 +16,6 @@ pub(crate) struct Memory(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Before this the server wants no sign-in.
-    not_before: Option<Instant>,
     put_off: BTreeMap<Mark, u8>,
     broke: BTreeMap<Mark, u8>,
 }
@@ -44,16 +39,6 @@ impl Mark {
 impl Memory {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// When the server takes the next sign-in; None: now.
-    pub(super) fn not_before(&self) -> Option<Instant> {
-        self.inner().not_before
-    }
-
-    /// A sign-in happened, and the next one is to wait.
-    pub(super) fn signed_in(&self, delay: Option<Duration>) {
-        self.inner().not_before = delay.map(|delay| Instant::now() + delay);
     }
 
     /// Forgets messages that are not listed any more.

@@ -12,12 +12,14 @@ mod capabilities;
 mod check;
 mod connection;
 mod ending;
+mod held;
 mod listing;
 mod memory;
 mod reply;
 mod session;
 mod sign_in;
 mod taking;
+mod turn;
 mod unstuff;
 
 pub(crate) use check::check;

@@ -8,13 +8,14 @@ use futures_util::FutureExt as _;
 use spool::{Fingerprint, MessageId, Named};
 use token_store::accounts::{After, Failed, Mailbox, StartFrom, Watch};
 use token_store::{AccessToken, Credential};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::bodies::{Intake, Job, Means, Stop};
 use super::capabilities::Capabilities;
 use super::connection::Connection;
 use super::listing::{Listed, Listing, list, older};
 use super::sign_in::{connect, sign_in};
+use super::turn;
 use crate::credential::no_token;
 use crate::error::FetchError;
 use crate::session::{Context, End};
@@ -47,10 +48,10 @@ async fn begin_and_work(
 ) -> Result<End, FetchError> {
     let mailbox = context.mailbox.clone();
     supported(&mailbox)?;
-    let began = Instant::now();
-    if !wait_for_turn(&context).await {
+    if !turn::wait(&context).await? {
         return Ok(End::Shutdown);
     }
+    let began = Instant::now();
     let signed_in = async {
         let credential = context
             .parts
@@ -64,7 +65,7 @@ async fn begin_and_work(
         let (mut connection, offered) = connect(&mailbox, PATIENCE).await?;
         let capabilities = sign_in(&mut connection, &offered, &mailbox, &credential).await?;
         let delay = capabilities.login_delay().or(offered.login_delay());
-        context.memory.pop3.signed_in(delay);
+        turn::keep(&context, delay).await?;
         Ok::<_, FetchError>((connection, capabilities))
     };
     let (connection, capabilities) = tokio::select! {
@@ -120,26 +121,6 @@ pub(super) fn no_way_without_names(
     )))
 }
 
-/// Waits until the server takes a sign-in again (LOGIN-DELAY); false at shutdown.
-async fn wait_for_turn(context: &Context) -> bool {
-    let Some(at) = context
-        .memory
-        .pop3
-        .not_before()
-        .filter(|at| *at > Instant::now())
-    else {
-        return true;
-    };
-    let seconds = at.duration_since(Instant::now()).as_secs() + 1;
-    context.show.session(format!(
-        "waiting for {seconds} s: the server allows no earlier sign-in (LOGIN-DELAY)"
-    ));
-    tokio::select! {
-        () = sleep_until(at) => true,
-        () = context.stops.shutdown.cancelled() => false,
-    }
-}
-
 pub(super) struct Session {
     pub(super) context: Context,
     pub(super) connection: Connection,
@@ -167,6 +148,7 @@ impl Session {
         self.recognise(listing).await?;
         self.context.memory.worked.store(true, Ordering::Relaxed);
         let fetched_all = self.fetch().await?;
+        self.leave_bodies().await?;
         if fetched_all && self.whole {
             // Delivered messages whose names are gone and whose bytes were not met again have left the maildrop.
             let Context { mailbox, parts, .. } = &self.context;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use spool::{Pause, PauseKind};
+
 use crate::backoff::Backoff;
 use crate::error::FetchError;
 
@@ -49,11 +51,8 @@ pub(super) enum Next {
         why: String,
         pause: Duration,
     },
-    /// Shown as failed; the server named the time, and not even a person's wish ends it early: that would only make it longer.
-    AsTold {
-        why: String,
-        pause: Duration,
-    },
+    /// Shown as failed; the server wants to be left alone, and a restart does not end that.
+    Throttled(Pause),
     /// Shown as waiting for a person.
     Blocked {
         why: String,
@@ -106,21 +105,24 @@ impl Pauses {
             },
             FetchError::Patience {
                 after: Some(after), ..
-            } => Next::AsTold {
+            } => Next::Throttled(Pause {
+                kind: PauseKind::Told,
                 why: format!(
                     "the server asks for a pause of {} s: {why}",
                     after.as_secs_f64().ceil()
                 ),
-                pause: *after,
-            },
-            FetchError::Patience { after: None, .. } => Next::Wait {
+                left: *after,
+            }),
+            FetchError::Patience { after: None, .. } => Next::Throttled(Pause {
+                kind: PauseKind::Guessed,
                 why: format!("the server asks for patience: {why}"),
-                pause: self.patience.pause(random),
-            },
-            FetchError::Quota(_) => Next::Wait {
+                left: self.patience.pause(random),
+            }),
+            FetchError::Quota(_) => Next::Throttled(Pause {
+                kind: PauseKind::Guessed,
                 why: format!("a quota of this account is used up: {why}"),
-                pause: self.quota.pause(random),
-            },
+                left: self.quota.pause(random),
+            }),
             FetchError::NoToken {
                 after: Some(after), ..
             } => Next::Wait { why, pause: *after },
@@ -170,6 +172,7 @@ mod tests {
     fn pause(next: Next) -> u64 {
         match next {
             Next::Wait { pause, .. } | Next::Blocked { pause, .. } => pause.as_secs(),
+            Next::Throttled(pause) => pause.left.as_secs(),
             other => panic!("{other:?}"),
         }
     }
@@ -198,10 +201,11 @@ mod tests {
         };
         assert_eq!(
             Pauses::default().after(&error, 0.0),
-            Next::AsTold {
+            Next::Throttled(Pause {
+                kind: PauseKind::Told,
                 why: "the server asks for a pause of 93 s: throttled".into(),
-                pause: Duration::from_millis(92_415)
-            }
+                left: Duration::from_millis(92_415)
+            })
         );
     }
 
@@ -225,7 +229,7 @@ mod tests {
         let mut pauses = Pauses::default();
         let next = pauses.after(&FetchError::Quota("NO [OVERQUOTA]".into()), 0.5);
         assert!(
-            matches!(&next, Next::Wait { why, .. } if why.contains("quota of this account is used up")),
+            matches!(&next, Next::Throttled(pause) if pause.why.contains("quota of this account is used up")),
             "{next:?}"
         );
         assert_eq!(pause(next), 900);

@@ -9,21 +9,22 @@ use crate::fake::Fake;
 use crate::gateway::{ALL, Gateway, local, mail, sorted, until};
 
 /// Refuses everything until there is a file `cured`.
-const SICK: &str = "[ -e \"$0/../cured\" ] || exit 75; cat > \"$0/$POSTERN_DELIVERY_ID\"";
+pub(crate) const SICK: &str =
+    "[ -e \"$0/../cured\" ] || exit 75; cat > \"$0/$POSTERN_DELIVERY_ID\"";
 
 impl Gateway {
-    fn held(&self) -> Vec<QueueRow> {
+    pub(crate) fn held(&self) -> Vec<QueueRow> {
         let mut rows = self.parts.spool.queue(Some(Direction::In)).unwrap();
         rows.retain(|row| row.state == "held");
         rows
     }
 
-    fn cure(&self) {
+    pub(crate) fn cure(&self) {
         std::fs::write(self.folder.path().join("cured"), b"").unwrap();
     }
 
     /// Holds all there is, also what is being delivered, and gives it when it is held.
-    async fn hold_all(&self, count: usize) -> Vec<MessageId> {
+    pub(crate) async fn hold_all(&self, count: usize) -> Vec<MessageId> {
         let spool = &self.parts.spool;
         until("all is taken in", || {
             spool.queue(None).unwrap().len() == count

@@ -12,8 +12,10 @@ mod multitude;
 mod offers;
 mod poison;
 mod pop3;
+mod pop3_held;
 mod pop3_lies;
 mod restored;
+mod throttled;
 mod tokens;
 mod trouble;
 

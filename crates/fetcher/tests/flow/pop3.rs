@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::gateway::{FILE, Gateway, local, mail, sorted, until};
 
-const USER: &str = "support@example.com";
+pub(crate) const USER: &str = "support@example.com";
 
 /// A provider with a mailbox of these messages.
 pub(crate) async fn provider(mails: &[Vec<u8>]) -> Provider {
@@ -35,11 +35,11 @@ fn mailbox(gateway: &Gateway, provider: &Provider, after: After) -> Mailbox {
 }
 
 /// A message as POP3 can carry it: its last line is closed.
-fn closed(n: usize, size: usize) -> Vec<u8> {
+pub(crate) fn closed(n: usize, size: usize) -> Vec<u8> {
     [mail(n, size), b"\r\n".to_vec()].concat()
 }
 
-fn left(provider: &Provider) -> usize {
+pub(crate) fn left(provider: &Provider) -> usize {
     provider.folder(USER, "INBOX").len()
 }
 
@@ -49,7 +49,7 @@ fn unacknowledged(gateway: &Gateway) -> u64 {
 }
 
 /// Until the session is over, and the next one is not due for minutes.
-async fn rests(gateway: &Gateway) {
+pub(crate) async fn rests(gateway: &Gateway) {
     until("the session is over", || {
         matches!(gateway.condition(), Some(Condition::Working { doing }) if doing.starts_with("waiting for the next poll"))
     })

@@ -29,6 +29,9 @@ impl Session {
         if let Some(seconds) = features.pop3.login_delay {
             self.say(&format!("LOGIN-DELAY {seconds}"));
         }
+        if let Some(days) = features.pop3.expire {
+            self.say(&format!("EXPIRE {days}"));
+        }
         self.say("IMPLEMENTATION sandbox 1 with arguments");
         self.say(".");
     }

@@ -21,6 +21,9 @@ pub(crate) enum MailboxCommand {
     Fetch {
         /// The mailbox's name.
         name: String,
+        /// Ask the server even before the time until which it wants to be left alone.
+        #[arg(long)]
+        now: bool,
     },
 }
 
@@ -36,11 +39,12 @@ pub(crate) async fn carry_out(file: &Path, command: MailboxCommand) -> Result<()
                 status::print_accounts(&report.mailboxes)
             }
         }
-        MailboxCommand::Fetch { name } => {
+        MailboxCommand::Fetch { name, now } => {
             office
                 .need_daemon()?
                 .ask(&Question::Fetch {
                     mailbox: name.clone(),
+                    now,
                 })
                 .await?;
             table::line(&format!("{name} is being fetched"))

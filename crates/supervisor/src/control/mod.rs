@@ -59,7 +59,12 @@ pub(crate) enum Question {
     /// A command changed a token config in the database.
     TokensChanged { config: String },
     /// Fetch a mailbox now.
-    Fetch { mailbox: String },
+    Fetch {
+        mailbox: String,
+        /// Also before a time that its server named.
+        #[serde(default)]
+        now: bool,
+    },
     /// Make messages due now; None: all.
     Retry { messages: Option<Vec<i64>> },
     /// Hold messages, with a person's reason.

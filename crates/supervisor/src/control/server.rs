@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
-use spool::MessageId;
+use spool::{Direction, MessageId, PauseKind};
 use token_store::seal::Key;
 use token_store::{CallbackAnswer, Secret, TokenId};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -197,11 +197,7 @@ async fn answer(question: Question, handle: &Handle) -> Result<serde_json::Value
             handle.tokens_changed(&config);
             value(())
         }
-        Question::Fetch { mailbox } if handle.fetch_now(&mailbox) => value(()),
-        Question::Fetch { mailbox } => Err(Failure::new(
-            FailureKind::Unknown,
-            format!("there is no mailbox named {mailbox}"),
-        )),
+        Question::Fetch { mailbox, now } => fetch(handle, &mailbox, now).await,
         Question::Retry { messages } => value(handle.retry(messages).await.map_err(internal)?),
         Question::Hold { messages, reason } => {
             let messages = messages.into_iter().map(MessageId).collect();
@@ -224,6 +220,30 @@ async fn answer(question: Question, handle: &Handle) -> Result<serde_json::Value
             Err(error) => Err(Failure::new(FailureKind::Configuration, error.to_string())),
         },
     }
+}
+
+/// A time that the server named is waited for, unless a person insists: knocking before it makes it longer at some providers.
+async fn fetch(handle: &Handle, mailbox: &str, now: bool) -> Result<serde_json::Value, Failure> {
+    if now {
+        let ended = handle
+            .spool()
+            .end_pauses(Direction::In, mailbox, &PauseKind::ALL);
+        ended.await.map_err(internal)?;
+    }
+    let pause = handle.named_pause(mailbox).map_err(internal)?;
+    if !handle.fetch_now(mailbox) {
+        let words = format!("there is no mailbox named {mailbox}");
+        return Err(Failure::new(FailureKind::Unknown, words));
+    }
+    let Some(pause) = pause else { return value(()) };
+    Err(Failure::new(
+        FailureKind::Temporary,
+        format!(
+            "{mailbox} is fetched in {} s, when its server allows it: {}. Asking earlier may make that time longer; --now asks all the same",
+            pause.left.as_secs(),
+            pause.why
+        ),
+    ))
 }
 
 async fn rotate(handle: &Handle, key: Option<KeyText>) -> Result<String, Failure> {

@@ -86,6 +86,7 @@ fn the_sockets_group_may_see_the_status_and_fetch_a_token_and_nothing_else() {
         (
             Question::Fetch {
                 mailbox: "a".into(),
+                now: true,
             },
             false,
         ),

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sender::Routes;
-use spool::{Direction, MessageId, Spool, SpoolError};
+use spool::{Direction, MessageId, Pause, PauseKind, Spool, SpoolError};
 use token_store::accounts::{Board, Kind};
 use token_store::seal::Key;
 use token_store::{StoreError, Tokens};
@@ -155,6 +155,17 @@ impl Handle {
     /// Fetch a mailbox now; false when there is none of that name.
     pub(crate) fn fetch_now(&self, mailbox: &str) -> bool {
         self.0.pokes.poke(&(Kind::Mailbox, mailbox.to_owned()))
+    }
+
+    /// The time that a mailbox's server wants to be left alone, if it named one.
+    pub(crate) fn named_pause(&self, mailbox: &str) -> anyhow::Result<Option<Pause>> {
+        let mailboxes = self.0.tokens.store().mailboxes()?;
+        let Some(mailbox) = mailboxes.iter().find(|m| m.name == mailbox) else {
+            return Ok(None);
+        };
+        let peer = fetcher::peer(mailbox);
+        let pauses = self.0.spool.pauses(Direction::In, &mailbox.name, &peer)?;
+        Ok(pauses.into_iter().find(|p| p.kind != PauseKind::Guessed))
     }
 
     /// A token config changed: accounts that waited for it go on.

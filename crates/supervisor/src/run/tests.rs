@@ -149,6 +149,7 @@ async fn commands_are_answered_through_the_socket() {
         (
             Question::Fetch {
                 mailbox: "nobody".into(),
+                now: false,
             },
             FailureKind::Unknown,
         ),

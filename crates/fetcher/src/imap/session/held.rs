@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use spool::{Keeping, MessageId};
+use spool::MessageId;
 use tokio::time::Instant;
 
 use super::{Context, REPEAT, Session};
@@ -11,6 +11,7 @@ use crate::error::FetchError;
 use crate::imap::acknowledge::{BATCH, Deed, acknowledge};
 use crate::imap::listing::list_set;
 use crate::imap::names::uid_set;
+use crate::session::keeping;
 
 /// What a session knows about held mail.
 pub(super) struct Held {
@@ -130,12 +131,11 @@ impl Session {
     fn over_time(&self, at: usize) -> Result<Vec<(MessageId, u32)>, FetchError> {
         let Context { mailbox, parts, .. } = &self.context;
         let folder = &self.folders[at];
-        let keeping = Keeping {
-            held_for: mailbox.care.held_for,
-            max_held: mailbox.care.max_held,
-        };
-        Ok(parts
-            .spool
-            .over_time(&mailbox.name, &folder.name, folder.uidvalidity(), &keeping)?)
+        Ok(parts.spool.over_time(
+            &mailbox.name,
+            &folder.name,
+            folder.uidvalidity(),
+            &keeping(mailbox),
+        )?)
     }
 }
