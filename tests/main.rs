@@ -10,8 +10,10 @@ mod harness;
 
 mod admin_page;
 mod bounces;
+mod busy;
 mod deliveries;
 mod faults;
+mod full_maildir;
 mod held;
 mod house;
 mod imap_limits;
@@ -25,5 +27,6 @@ mod real_relay;
 mod secrets;
 mod sendmail;
 mod service;
+mod throttled;
 mod windows;
 mod windows_pop3;

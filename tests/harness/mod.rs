@@ -1,6 +1,7 @@
 //! Everything a test needs around the real binary: a folder, certificates, a token endpoint, Dovecot, Postfix, and Postern itself.
 
 pub(crate) mod corpus;
+pub(crate) mod disk;
 pub(crate) mod dovecot;
 pub(crate) mod postern;
 pub(crate) mod postfix;

@@ -88,7 +88,7 @@ impl Letter {
         let name = format!("{},S={}", self.stem, self.size);
         let aside = self.path("tmp", &format!("{}.{:08x}", self.stem, fastrand::u32(..)));
         let filed = self.write(&aside, stored).and_then(|()| {
-            std::fs::rename(&aside, self.path("new", &name))?;
+            self.rename(&aside, &self.path("new", &name))?;
             sync(&self.folder.join("new"))
         });
         match filed {
@@ -135,6 +135,17 @@ impl Letter {
             }
         }
         Ok(names)
+    }
+
+    /// A maildir may have lost its `new`, or was made by half when the disk was full.
+    fn rename(&self, aside: &Path, filed: &Path) -> io::Result<()> {
+        match std::fs::rename(aside, filed) {
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                make(&self.folder)?;
+                std::fs::rename(aside, filed)
+            }
+            renamed => renamed,
+        }
     }
 
     /// Writes all of the message and waits for the disk.

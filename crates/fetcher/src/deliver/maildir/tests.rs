@@ -174,3 +174,18 @@ fn a_look_leaves_nothing_behind() {
     assert_eq!(names(&folder, "tmp"), [""; 0]);
     assert!(look(&top.path().join("not/mounted")).is_err());
 }
+
+#[tokio::test]
+async fn a_maildir_that_was_made_by_half_is_completed() {
+    for left in [&["tmp"][..], &["tmp", "cur"], &["new"]] {
+        let top = tempfile::tempdir().unwrap();
+        let folder = top.path().join("support");
+        for part in left {
+            std::fs::create_dir_all(folder.join(part)).unwrap();
+        }
+        let done = maildir(&folder).deliver(job(7, b"bytes\n", false)).await;
+        assert_eq!(why(done), format!("filed as new/{NAME}"));
+        assert_eq!(names(&folder, "cur"), [""; 0]);
+        assert_eq!(names(&folder, "tmp"), [""; 0]);
+    }
+}
