@@ -1,13 +1,20 @@
 //! Mailbox and relay definitions: types, checks, rows; and the board of their present condition.
 
 mod board;
+mod by_hand;
 mod care;
 mod declare;
 mod deliver;
+mod order;
+mod order_of;
+mod span;
 
 pub use board::{Board, Condition, Kind, Light};
+pub use by_hand::{Defined, Definition};
 pub use care::{Care, Failed};
 pub use deliver::{Deliver, Http, Lmtp, LmtpServer, Preset, TicketCommand, Way};
+pub use order::{Given, Order};
+pub use span::{show_duration, show_size};
 
 use crate::{Secret, Store, StoreError};
 use provider_template::{Entry, Tls};
@@ -20,6 +27,9 @@ use std::time::Duration;
 pub struct Mailbox {
     /// Unique among mailboxes.
     pub name: String,
+    /// The provider template that gives host, port, TLS and quirks where no token config does.
+    #[serde(default)]
+    pub template: Option<String>,
     /// How it is fetched.
     #[serde(default)]
     pub protocol: Protocol,
@@ -180,6 +190,9 @@ pub enum After {
 pub struct Relay {
     /// Unique among relays.
     pub name: String,
+    /// The provider template that gives host, port, TLS, limits and quirks where no token config does.
+    #[serde(default)]
+    pub template: Option<String>,
     /// The server's host name.
     pub host: String,
     /// Its port.

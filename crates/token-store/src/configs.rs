@@ -113,7 +113,11 @@ impl Store {
             }
             let by = rows.users_of(&name)?;
             if !by.is_empty() {
-                return Err(StoreError::InUse { name, by });
+                return Err(StoreError::InUse {
+                    what: "token config",
+                    name,
+                    by,
+                });
             }
             rows.forget_aside(&name)?;
             rows.remove_token_config(&name).map(drop)

@@ -11,7 +11,7 @@ mod writer;
 
 pub(crate) use changes::{Change, Changes, Waiting};
 pub(crate) use refresh_lock::{RefreshGuard, RefreshLock};
-pub(crate) use rows::{Account, Device, DeviceEnd, Plan, Rows, UnderWay, unknown};
+pub(crate) use rows::{Account, Beside, Device, DeviceEnd, Plan, Rows, UnderWay, unknown};
 
 use crate::admins::Attempts;
 use crate::clock::Clock;
@@ -85,9 +85,11 @@ pub enum StoreError {
         origin: String,
     },
     /// Something else needs the row.
-    #[error("the token config {name} is used by {by}; change or delete those first", by = .by.join(", "))]
+    #[error("the {what} {name} is used by {by}; change or delete those first", by = .by.join(", "))]
     InUse {
-        /// The token config.
+        /// `token config`, `mailbox`.
+        what: &'static str,
+        /// Its name.
         name: String,
         /// `mailbox support`, `relay support`.
         by: Vec<String>,
@@ -99,6 +101,16 @@ pub enum StoreError {
         name: String,
         /// The file.
         file: String,
+    },
+    /// Somebody else has changed the row since the caller looked at it.
+    #[error(
+        "the {what} {name} was changed by somebody else meanwhile; look at it again, and change it then"
+    )]
+    Meanwhile {
+        /// `mailbox`, `relay`.
+        what: &'static str,
+        /// Its name.
+        name: String,
     },
     /// What was given can't be stored.
     #[error("{name}: {why}")]

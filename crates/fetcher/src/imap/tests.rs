@@ -68,6 +68,7 @@ fn serve(script: impl FnOnce(&mut Peer) + Send + 'static) -> (u16, JoinHandle<Ve
 pub(crate) fn mailbox(port: u16) -> Mailbox {
     Mailbox {
         name: "support".into(),
+        template: None,
         protocol: Protocol::Imap,
         host: "127.0.0.1".into(),
         port,

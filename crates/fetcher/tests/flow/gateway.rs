@@ -60,6 +60,7 @@ impl Gateway {
         let got = self.got().display().to_string();
         Mailbox {
             name: "support".into(),
+            template: None,
             protocol: Protocol::Imap,
             host: "127.0.0.1".into(),
             port,

@@ -31,6 +31,7 @@ struct Server {
 fn relays() -> Vec<Relay> {
     vec![Relay {
         name: "support".to_owned(),
+        template: None,
         host: "smtp.example".to_owned(),
         port: 587,
         tls: Tls::Starttls,

@@ -70,6 +70,7 @@ impl House {
         };
         let relay = Relay {
             name: "out".to_owned(),
+            template: None,
             host: "127.0.0.1".to_owned(),
             port: provider.smtp().port(),
             tls: Tls::None,

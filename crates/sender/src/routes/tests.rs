@@ -8,6 +8,7 @@ use token_store::accounts::{Auth, Sasl};
 fn relay(name: &str, senders: &[&str]) -> Relay {
     Relay {
         name: name.to_owned(),
+        template: None,
         host: "smtp.example".to_owned(),
         port: 587,
         tls: Tls::Starttls,

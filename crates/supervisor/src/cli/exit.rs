@@ -7,7 +7,9 @@ use token_store::transfer::sealed::SealedError;
 use token_store::{AddError, ConsentError, StoreError, TokenError};
 
 use crate::config::Mistakes;
+use crate::config::by_hand::Unfit;
 use crate::control::{self, ClientError, FailureKind};
+use crate::run::by_hand::ByHandError;
 use crate::run::{LockError, OpenError, StartError};
 
 /// What the caller of a command learns from its end.
@@ -136,7 +138,9 @@ fn code_of(error: &StoreError) -> Code {
         | StoreError::InUse { .. }
         | StoreError::DeclaredIn { .. }
         | StoreError::Invalid { .. } => Code::Data,
-        StoreError::Patience { .. } | StoreError::KeyChanged => Code::Temporary,
+        StoreError::Patience { .. } | StoreError::KeyChanged | StoreError::Meanwhile { .. } => {
+            Code::Temporary
+        }
         StoreError::Unusable { .. } | StoreError::Database(_) | StoreError::Sealed { .. } => {
             Code::Io
         }
@@ -241,6 +245,18 @@ impl From<AddError> for Failure {
                 Self::new(Code::Data, lines.join("\n"))
             }
             AddError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ByHandError> for Failure {
+    fn from(error: ByHandError) -> Self {
+        match error {
+            ByHandError::Store(error) | ByHandError::Unfit(Unfit::Store(error)) => error.into(),
+            ByHandError::Spool(error) => error.into(),
+            ByHandError::Unfit(Unfit::Mistakes(_)) | ByHandError::NotEmpty(_) => {
+                Self::new(Code::Data, error.to_string())
+            }
         }
     }
 }

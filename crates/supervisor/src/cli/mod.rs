@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and which module does it.
 
+mod account;
 mod admin;
 mod check;
 mod exit;

@@ -171,6 +171,17 @@ impl Office {
     }
 }
 
+impl Office {
+    /// Tells a running daemon that mailboxes or relays have changed; what it does about it, in words.
+    pub(crate) async fn tell_accounts_changed(&self) -> Result<Vec<String>, Failure> {
+        let Some(client) = self.daemon() else {
+            return Ok(Vec::new());
+        };
+        let words = client.ask(&Question::AccountsChanged).await?;
+        Ok(serde_json::from_value(words)?)
+    }
+}
+
 /// The daemon, for those who may ask it but not read the configuration: the socket is then where the package has it.
 pub(crate) async fn doorbell(file: &Path) -> Result<Option<Client>, Failure> {
     let unreadable = std::fs::File::open(file)

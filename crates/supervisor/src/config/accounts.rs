@@ -18,6 +18,8 @@ pub(super) struct Known<'a> {
     /// Every token config of the file; None for one with a mistake of its own, which is reported already.
     pub(super) configs: BTreeMap<String, Option<Entry>>,
     pub(super) surroundings: &'a Surroundings,
+    /// Where names are looked for, as the end of a sentence: ` in this file`.
+    pub(super) within: &'static str,
 }
 
 /// Names of one kind, and where each was first taken.
@@ -154,6 +156,46 @@ pub(super) fn sign_in<'a>(section: &Section<'_>, known: &'a Known<'_>) -> Option
         entry,
         mistaken,
     })
+}
+
+/// Reads `template`, which gives an account with a password what a token config gives one with a token.
+pub(super) fn template<'a>(
+    section: &Section<'_>,
+    known: &'a Known<'_>,
+    sign_in: Option<&mut SignIn<'a>>,
+) -> Option<Option<String>> {
+    let Some(field) = section.get("template") else {
+        return Some(None);
+    };
+    let Some(sign_in) = sign_in else {
+        return template_named(&field, known).map(|name| Some(name.to_owned()));
+    };
+    if let Auth::Token(config) = &sign_in.auth {
+        field.mistake(format!(
+            "the token config {config} names its template already; leave this out"
+        ));
+        return None;
+    }
+    let name = template_named(&field, known);
+    sign_in.entry = name.and_then(|name| known.library.get(name));
+    sign_in.mistaken = name.is_none();
+    name.map(|name| Some(name.to_owned()))
+}
+
+/// The name of a provider template that there is.
+pub(super) fn template_named<'a>(field: &Field<'a>, known: &Known<'_>) -> Option<&'a str> {
+    let name = field.text("the name of a provider template")?;
+    if known.library.get(name).is_some() {
+        return Some(name);
+    }
+    let templates = known.library.templates.iter();
+    let names: Vec<&str> = templates.map(|entry| entry.name.as_str()).collect();
+    let hint = match nearest(name, &names) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are {}", names.join(", ")),
+    };
+    field.mistake(format!("there is no provider template \"{name}\"; {hint}"));
+    None
 }
 
 fn token_named<'a>(field: &Field<'_>, known: &'a Known<'_>) -> Option<(String, Option<&'a Entry>)> {

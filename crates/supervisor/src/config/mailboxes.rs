@@ -5,7 +5,7 @@ use std::time::Duration;
 use provider_template::Tls;
 use token_store::accounts::{After, Care, Failed, Mailbox, Protocol, StartFrom, Watch};
 
-use super::accounts::{Known, Names, Ports, endpoint, sign_in, user};
+use super::accounts::{Known, Names, Ports, endpoint, sign_in, template, user};
 use super::deliver;
 use super::reader::{Field, Section};
 use super::sections::{MAX_SIZE, SIZES};
@@ -52,7 +52,8 @@ pub(super) fn read(root: &Section<'_>, known: &Known<'_>, origin: &str) -> Vec<M
         .collect()
 }
 
-fn mailbox(
+/// Reads one mailbox.
+pub(super) fn mailbox(
     item: &Field<'_>,
     known: &Known<'_>,
     names: &mut Names,
@@ -68,7 +69,8 @@ fn mailbox(
     // Without a protocol the other keys are read as IMAP's, which allows more.
     let pop3 = protocol == Some(Protocol::Pop3);
     let user = user(&section);
-    let sign_in = sign_in(&section, known);
+    let mut sign_in = sign_in(&section, known);
+    let template = template(&section, known, sign_in.as_mut());
     let (entry, mistaken) = sign_in
         .as_ref()
         .map_or((None, true), |s| (s.entry, s.mistaken));
@@ -112,6 +114,7 @@ fn mailbox(
     let (sign_in, endpoint) = (sign_in?, endpoint?);
     Some(Mailbox {
         name: name?,
+        template: template?,
         protocol: protocol?,
         host: endpoint.host,
         port: endpoint.port,

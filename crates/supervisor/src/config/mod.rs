@@ -4,6 +4,7 @@
 //! mistakes instead of stopping, and only a file without any becomes a [`Config`].
 
 mod accounts;
+pub(crate) mod by_hand;
 mod deliver;
 mod mailboxes;
 mod mistake;
@@ -36,7 +37,6 @@ pub(crate) use notices::{Notices, Webhook};
 use reader::Reader;
 pub(crate) use sections::{CONTROL_SOCKET, DROP_DIR};
 pub(crate) use surroundings::{Secrets, Surroundings};
-pub(crate) use units::show_size;
 
 /// A configuration without a mistake.
 #[derive(Debug, Clone)]

@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use token_store::accounts::{show_duration, show_size};
+
 use super::mistake::{Mistake, Place};
 use super::nearest::nearest;
 use super::quote::{either, found, quotable};
@@ -53,6 +55,15 @@ impl Reader {
             at: node.at,
             entries,
             asked: RefCell::default(),
+        }
+    }
+
+    /// A mapping that is read by itself: its keys have no path before them.
+    pub(super) fn alone<'a>(&'a self, node: &'a Node) -> Field<'a> {
+        Field {
+            reader: self,
+            path: String::new(),
+            node,
         }
     }
 
@@ -264,10 +275,7 @@ impl<'a> Field<'a> {
             return None;
         };
         if !range.contains(&duration) {
-            let (least, most) = (
-                units::show_duration(*range.start()),
-                units::show_duration(*range.end()),
-            );
+            let (least, most) = (show_duration(*range.start()), show_duration(*range.end()));
             self.expected(&format!("a duration from {least} to {most}"));
             return None;
         }
@@ -281,10 +289,7 @@ impl<'a> Field<'a> {
             return None;
         };
         if !range.contains(&size) {
-            let (least, most) = (
-                units::show_size(*range.start()),
-                units::show_size(*range.end()),
-            );
+            let (least, most) = (show_size(*range.start()), show_size(*range.end()));
             self.expected(&format!("a size from {least} to {most}"));
             return None;
         }

@@ -6,8 +6,7 @@ use std::time::Duration;
 use provider_template::Tls;
 use token_store::accounts::{BouncesTo, Mailbox, Relay};
 
-use super::accounts::{Known, Names, Ports, endpoint, sign_in, user};
-use super::mistake::Place;
+use super::accounts::{Known, Names, Ports, endpoint, sign_in, template, user};
 use super::reader::{Field, Section};
 
 /// RFC 8314 and RFC 6409.
@@ -44,7 +43,8 @@ pub(super) fn read(
         .collect()
 }
 
-fn relay(
+/// Reads one relay.
+pub(super) fn relay(
     item: &Field<'_>,
     known: &Known<'_>,
     mailboxes: &[Mailbox],
@@ -55,7 +55,8 @@ fn relay(
     let section = item.section("keys such as `name: support`")?;
     let name = names.read(&section, "relay");
     let user = user(&section);
-    let sign_in = sign_in(&section, known);
+    let mut sign_in = sign_in(&section, known);
+    let template = template(&section, known, sign_in.as_mut());
     let (entry, mistaken) = sign_in
         .as_ref()
         .map_or((None, true), |s| (s.entry, s.mistaken));
@@ -84,7 +85,9 @@ fn relay(
         .get("keep_trying")
         .map_or(Some(KEEP_TRYING), |field| field.duration(SECOND..=MONTH));
     let bounces = section.get("bounces_to");
-    let bounces_to = bounces.map_or(Some(None), |field| bounces_to(&field, mailboxes).map(Some));
+    let bounces_to = bounces.map_or(Some(None), |field| {
+        bounces_to(&field, mailboxes, known).map(Some)
+    });
     let paused = section
         .get("paused")
         .map_or(Some(false), |field| field.switch());
@@ -92,6 +95,7 @@ fn relay(
     let (sign_in, endpoint) = (sign_in?, endpoint?);
     Some(Relay {
         name: name?,
+        template: template?,
         host: endpoint.host,
         port: endpoint.port,
         tls: endpoint.tls,
@@ -110,7 +114,7 @@ fn relay(
     })
 }
 
-fn bounces_to(field: &Field<'_>, mailboxes: &[Mailbox]) -> Option<BouncesTo> {
+fn bounces_to(field: &Field<'_>, mailboxes: &[Mailbox], known: &Known<'_>) -> Option<BouncesTo> {
     let expected = "{mailbox: NAME} (into that mailbox's ticket command) or {address: ADDRESS}";
     let section = field.section(expected)?;
     let (mailbox, address) = (section.get("mailbox"), section.get("address"));
@@ -119,7 +123,7 @@ fn bounces_to(field: &Field<'_>, mailboxes: &[Mailbox]) -> Option<BouncesTo> {
         (Some(mailbox), None) => {
             let name = mailbox.text("the name of a mailbox")?;
             if !mailboxes.iter().any(|mailbox| mailbox.name == name) {
-                mailbox.mistake(format!("there is no mailbox \"{name}\" in this file"));
+                mailbox.mistake(format!("there is no mailbox \"{name}\"{}", known.within));
                 return None;
             }
             Some(BouncesTo::Mailbox(name.to_owned()))
@@ -139,11 +143,23 @@ fn bounces_to(field: &Field<'_>, mailboxes: &[Mailbox]) -> Option<BouncesTo> {
     }
 }
 
-/// Which sender was claimed where; two relays cannot serve one.
+/// Which sender was claimed where, in words; two relays cannot serve one.
 #[derive(Default)]
-struct Claims(BTreeMap<String, Place>);
+pub(super) struct Claims(BTreeMap<String, String>);
 
 impl Claims {
+    /// What other relays claim already.
+    pub(super) fn of(relays: &[Relay]) -> Self {
+        let claim = |relay: &Relay| {
+            let by = format!("by the relay {}", relay.name);
+            let senders = relay.senders.iter();
+            senders
+                .map(|sender| (sender.to_lowercase(), by.clone()))
+                .collect::<Vec<_>>()
+        };
+        Self(relays.iter().flat_map(claim).collect())
+    }
+
     fn read(&mut self, field: &Field<'_>) -> Option<Vec<String>> {
         let expected =
             "a list such as [support@example.com, \"@example.org\"], or [\"*\"] for every sender";
@@ -164,12 +180,12 @@ impl Claims {
             }
             if let Some(first) = self.0.get(&sender.to_lowercase()) {
                 item.mistake(format!(
-                    "the sender \"{sender}\" is claimed on line {} already",
-                    first.line
+                    "the sender \"{sender}\" is claimed {first} already"
                 ));
                 continue;
             }
-            self.0.insert(sender.to_lowercase(), item.at());
+            let line = format!("on line {}", item.at().line);
+            self.0.insert(sender.to_lowercase(), line);
             senders.push(sender.to_owned());
         }
         Some(senders)

@@ -52,6 +52,7 @@ pub(super) fn config(file: &Path, root: Section<'_>, surroundings: &Surroundings
         library: &library,
         configs: BTreeMap::new(),
         surroundings,
+        within: " in this file",
     };
     let origin = origin(file);
     let token_configs = token_configs::read(&root, &mut known);

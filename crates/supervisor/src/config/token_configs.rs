@@ -4,9 +4,8 @@ mod proof;
 
 use provider_template::{Endpoints, Entry, Flow, Mistake, Notifications, Order, Secret};
 
-use super::accounts::{Known, Names, secret};
+use super::accounts::{Known, Names, secret, template_named};
 use super::mistake::Place;
-use super::nearest::nearest;
 use super::reader::{Field, Reader, Section};
 
 /// Reads every token config; the good ones are also what mailboxes and relays may name.
@@ -114,25 +113,6 @@ fn client_id<'a>(section: &Section<'a>) -> Option<&'a str> {
             )?
             .text("a client ID"),
     }
-}
-
-fn template_named<'a>(field: &Field<'a>, known: &Known<'_>) -> Option<&'a str> {
-    let name = field.text("the name of a provider template")?;
-    if known.library.get(name).is_some() {
-        return Some(name);
-    }
-    let names: Vec<&str> = known
-        .library
-        .templates
-        .iter()
-        .map(|entry| entry.name.as_str())
-        .collect();
-    let hint = match nearest(name, &names) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("there are {}", names.join(", ")),
-    };
-    field.mistake(format!("there is no provider template \"{name}\"; {hint}"));
-    None
 }
 
 fn variables(section: &Section<'_>) -> Option<Vec<(String, String)>> {

@@ -42,32 +42,6 @@ pub(super) fn rate(text: &str) -> Option<u32> {
     number.trim().parse().ok()
 }
 
-/// A duration as this module reads it, in its largest whole unit.
-pub(super) fn show_duration(duration: Duration) -> String {
-    let millis = duration.as_millis();
-    for (each, unit) in [
-        (86_400_000, "d"),
-        (3_600_000, "h"),
-        (60_000, "m"),
-        (1_000, "s"),
-    ] {
-        if millis >= each && millis.is_multiple_of(each) {
-            return format!("{}{unit}", millis / each);
-        }
-    }
-    format!("{millis}ms")
-}
-
-/// A size as this module reads it, in its largest whole unit.
-pub(crate) fn show_size(bytes: u64) -> String {
-    for (each, unit) in [(1u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
-        if bytes >= each && bytes.is_multiple_of(each) {
-            return format!("{}{unit}", bytes / each);
-        }
-    }
-    format!("{bytes}B")
-}
-
 fn split(text: &str) -> Option<(u64, &str)> {
     let text = text.trim();
     let end = text
@@ -80,6 +54,7 @@ fn split(text: &str) -> Option<(u64, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use token_store::accounts::{show_duration, show_size};
 
     #[test]
     fn durations_are_read_in_every_unit_and_nothing_else() {

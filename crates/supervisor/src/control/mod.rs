@@ -58,6 +58,8 @@ pub(crate) enum Question {
     Introspect { config: String, subject: String },
     /// A command changed a token config in the database.
     TokensChanged { config: String },
+    /// A command changed mailboxes or relays in the database.
+    AccountsChanged,
     /// Fetch a mailbox now.
     Fetch {
         mailbox: String,

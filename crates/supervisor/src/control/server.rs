@@ -212,13 +212,21 @@ async fn answer(question: Question, handle: &Handle) -> Result<serde_json::Value
         Question::Sendmail => value(()),
         Question::TestNotices => value(handle.test_notices().await),
         Question::RotateKey { key } => value(rotate(handle, key).await?),
-        Question::Reload => match handle.reload_file().await {
-            Ok(words) => value(words),
-            Err(error @ crate::run::ReloadError::Stopping) => {
-                Err(Failure::new(FailureKind::Temporary, error.to_string()))
-            }
-            Err(error) => Err(Failure::new(FailureKind::Configuration, error.to_string())),
-        },
+        Question::Reload => followed(handle.reload_file().await),
+        Question::AccountsChanged => followed(handle.accounts_changed().await),
+    }
+}
+
+/// What following a change has done, in words.
+fn followed(
+    done: Result<Vec<String>, crate::run::ReloadError>,
+) -> Result<serde_json::Value, Failure> {
+    match done {
+        Ok(words) => value(words),
+        Err(error @ crate::run::ReloadError::Stopping) => {
+            Err(Failure::new(FailureKind::Temporary, error.to_string()))
+        }
+        Err(error) => Err(Failure::new(FailureKind::Configuration, error.to_string())),
     }
 }
 

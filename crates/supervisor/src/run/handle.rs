@@ -240,7 +240,7 @@ impl Handle {
         let origin = new.origin();
         // Looked at before anything is written: afterwards there would be no way back.
         let mut future = of_store(store)?;
-        future.retain(|account| declared_in(account) != Some(origin.as_str()));
+        future.retain(|account| is_by_hand(account) && !declares(&new, account));
         future.extend(
             new.declared
                 .relays
@@ -252,16 +252,7 @@ impl Handle {
         routes(&future).map_err(ReloadError::Routes)?;
 
         store.declare(&origin, new.declared.clone()).await?;
-        let accounts = of_store(store)?;
-        let table = routes(&accounts).map_err(ReloadError::Routes)?;
-        let (done, words) = oneshot::channel();
-        self.0
-            .changes
-            .send(Change { accounts, done })
-            .await
-            .map_err(|_| ReloadError::Stopping)?;
-        let mut words = words.await.map_err(|_| ReloadError::Stopping)?;
-        self.0.routes.send_replace(Arc::new(table));
+        let mut words = self.carry_out().await?;
         let (fixed, changed, channels) = self.with_config(|old| {
             let found = (
                 needs_restart(old, &new),
@@ -287,6 +278,32 @@ impl Handle {
         Ok(words)
     }
 
+    /// Follows a change of the accounts in the database. In words, what was done.
+    pub(crate) async fn accounts_changed(&self) -> Result<Vec<String>, ReloadError> {
+        let turn = self.0.reload_turn.acquire().await;
+        let _turn = turn.map_err(|_| ReloadError::Stopping)?;
+        let words = self.carry_out().await?;
+        for line in &words {
+            tracing::info!("accounts: {line}");
+        }
+        Ok(words)
+    }
+
+    /// Makes what runs equal to the accounts of the database.
+    async fn carry_out(&self) -> Result<Vec<String>, ReloadError> {
+        let accounts = of_store(self.0.tokens.store())?;
+        let table = routes(&accounts).map_err(ReloadError::Routes)?;
+        let (done, words) = oneshot::channel();
+        self.0
+            .changes
+            .send(Change { accounts, done })
+            .await
+            .map_err(|_| ReloadError::Stopping)?;
+        let words = words.await.map_err(|_| ReloadError::Stopping)?;
+        self.0.routes.send_replace(Arc::new(table));
+        Ok(words)
+    }
+
     /// Seals everything with a new key; in words, what was done.
     pub(crate) async fn rotate_key(&self, given: Option<Key>) -> Result<String, RotateError> {
         // One after the other: the second finds the key of the first in place.
@@ -303,10 +320,20 @@ impl Handle {
     }
 }
 
-fn declared_in(account: &Account) -> Option<&str> {
+fn is_by_hand(account: &Account) -> bool {
+    let declared_in = match account {
+        Account::Mailbox(mailbox) => &mailbox.declared_in,
+        Account::Relay(relay) => &relay.declared_in,
+    };
+    declared_in.is_none()
+}
+
+/// Whether a configuration declares an account of this name.
+fn declares(config: &Config, account: &Account) -> bool {
+    let declared = &config.declared;
     match account {
-        Account::Mailbox(mailbox) => mailbox.declared_in.as_deref(),
-        Account::Relay(relay) => relay.declared_in.as_deref(),
+        Account::Mailbox(mailbox) => declared.mailboxes.iter().any(|m| m.name == mailbox.name),
+        Account::Relay(relay) => declared.relays.iter().any(|r| r.name == relay.name),
     }
 }
 

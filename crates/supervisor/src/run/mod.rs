@@ -6,6 +6,7 @@
 mod accounts;
 mod alive;
 mod backoff;
+pub(crate) mod by_hand;
 mod doors;
 mod drop_box;
 mod handle;

@@ -106,6 +106,7 @@ pub(crate) mod tests {
     pub(crate) fn relay(name: &str, host: &str) -> Account {
         Account::Relay(Box::new(Relay {
             name: name.into(),
+            template: None,
             host: host.into(),
             port: 465,
             tls: provider_template::Tls::Implicit,

@@ -1,6 +1,7 @@
 //! The command line of the real binary, without and beside a running daemon, against a pretend provider.
 #![expect(clippy::unwrap_used, reason = "in a test a surprise ends the test")]
 
+mod accounts;
 mod grants;
 mod place;
 

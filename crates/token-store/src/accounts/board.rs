@@ -43,6 +43,16 @@ pub enum Kind {
     Relay,
 }
 
+impl Kind {
+    /// `mailbox` or `relay`: in words, and the name of its table.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Mailbox => "mailbox",
+            Self::Relay => "relay",
+        }
+    }
+}
+
 /// A condition, since when, and when it last worked.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Light {

@@ -72,18 +72,25 @@ fn put_accounts<A: Account>(
     accounts: Vec<A>,
 ) -> Result<(), StoreError> {
     for mut account in accounts {
-        if let Auth::Token(config) = account.auth()
-            && rows.token_config(config)?.is_none()
-        {
-            return Err(StoreError::Invalid {
-                name: format!("{} {}", A::TABLE, account.name()),
-                why: format!("it signs in with the token config {config}, which does not exist"),
-            });
-        }
+        token_config_exists(rows, &account)?;
         account.declare_in(file);
         rows.put_account(&account)?;
     }
     Ok(())
+}
+
+/// Refuses an account whose token config doesn't exist.
+pub(super) fn token_config_exists<A: Account>(
+    rows: &Rows<'_>,
+    account: &A,
+) -> Result<(), StoreError> {
+    match account.auth() {
+        Auth::Token(config) if rows.token_config(config)?.is_none() => Err(StoreError::Invalid {
+            name: format!("{} {}", A::TABLE, account.name()),
+            why: format!("it signs in with the token config {config}, which does not exist"),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Removes a token config that its file no longer names. A line deleted by mistake must not cost the consent.
@@ -91,6 +98,7 @@ fn withdraw(rows: &Rows<'_>, name: &str) -> Result<(), StoreError> {
     let by = rows.users_of(name)?;
     if !by.is_empty() {
         return Err(StoreError::InUse {
+            what: "token config",
             name: name.to_owned(),
             by,
         });

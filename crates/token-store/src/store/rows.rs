@@ -8,7 +8,7 @@ mod notices;
 mod plans;
 mod tokens;
 
-pub(crate) use accounts::Account;
+pub(crate) use accounts::{Account, Beside};
 pub(crate) use configs::unknown;
 pub(crate) use consents::UnderWay;
 pub(crate) use devices::{Device, DeviceEnd};

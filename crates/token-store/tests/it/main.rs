@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod admins;
+mod by_hand;
 mod consents;
 mod crowds;
 mod definitions;

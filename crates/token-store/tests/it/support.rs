@@ -178,6 +178,7 @@ fn request(url: &str, parameters: &[(&str, &str)], autofilled: &[(&str, Autofill
 pub(crate) fn mailbox(name: &str, auth: Auth) -> Mailbox {
     Mailbox {
         name: name.into(),
+        template: None,
         protocol: Protocol::Imap,
         host: "imap.example.com".into(),
         port: 993,
@@ -213,6 +214,7 @@ pub(crate) fn mailbox(name: &str, auth: Auth) -> Mailbox {
 pub(crate) fn relay(name: &str, auth: Auth) -> Relay {
     Relay {
         name: name.into(),
+        template: None,
         host: "smtp.example.com".into(),
         port: 587,
         tls: Tls::Starttls,

@@ -314,6 +314,7 @@ fn encode(text: &str) -> String {
 fn mailbox(name: &str, user: &str, auth: Auth) -> Mailbox {
     Mailbox {
         name: name.to_owned(),
+        template: None,
         protocol: Protocol::Imap,
         host: "imap.example.com".to_owned(),
         port: 993,
@@ -349,6 +350,7 @@ fn mailbox(name: &str, user: &str, auth: Auth) -> Mailbox {
 fn relay(name: &str, user: &str, auth: Auth) -> Relay {
     Relay {
         name: name.to_owned(),
+        template: None,
         host: "smtp.example.com".to_owned(),
         port: 587,
         tls: Tls::Starttls,

@@ -14,6 +14,7 @@ const ORIGINAL: &[u8] =
 fn relay() -> Relay {
     Relay {
         name: "out".to_owned(),
+        template: None,
         host: "smtp.x.test".to_owned(),
         port: 587,
         tls: Tls::Starttls,

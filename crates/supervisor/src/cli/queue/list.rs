@@ -1,10 +1,10 @@
 //! `postern queue list`.
 
 use spool::QueueRow;
+use token_store::accounts::show_size;
 
 use crate::cli::exit::Failure;
 use crate::cli::table;
-use crate::config::show_size;
 
 /// Prints messages as a table, or as JSON.
 pub(crate) fn list(rows: &[QueueRow], json: bool) -> Result<(), Failure> {

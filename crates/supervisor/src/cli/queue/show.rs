@@ -7,11 +7,11 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use spool::{MessageId, QueueDelivery, QueueEntry, Spool, Stored};
+use token_store::accounts::show_size;
 
 use super::list::span;
 use crate::cli::exit::{Code, Failure};
 use crate::cli::table;
-use crate::config::show_size;
 
 /// A header section is shown up to here; longer ones are not made for people.
 const HEADER: u64 = 64 * 1024;

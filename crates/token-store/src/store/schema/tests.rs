@@ -127,6 +127,23 @@ fn an_upgrade_that_is_cut_short_changes_nothing() {
 }
 
 #[test]
+fn accounts_of_the_second_version_go_on_and_none_is_paused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = released(folder.path());
+    let mut connection = Connection::open(&path).unwrap();
+    connection
+        .pragma_update(None, "foreign_keys", false)
+        .unwrap();
+    migrations().to_version(&mut connection, 2).unwrap();
+    drop(connection);
+    let store = Store::open(&path, key()).unwrap();
+    let found = store.accounts(crate::accounts::Kind::Mailbox).unwrap();
+    let beside: Vec<_> = found.iter().map(|f| (f.version, f.paused)).collect();
+    assert_eq!(beside, [(1, false), (1, false)]);
+    assert_eq!(store.relays().unwrap().len(), 1);
+}
+
+#[test]
 fn the_migrations_hold_and_a_fresh_database_takes_every_flow() {
     migrations().validate().unwrap();
     let folder = tempfile::tempdir().unwrap();
