@@ -9,6 +9,7 @@
 mod harness;
 
 mod admin_page;
+mod backups;
 mod bounces;
 mod busy;
 mod deliveries;

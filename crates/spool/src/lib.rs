@@ -35,6 +35,7 @@
 //! microseconds, and never wait for the writer. The fetcher, the sender, the admin page and the command line
 //! call this crate; it knows nothing of them.
 
+mod backup;
 mod body;
 mod claim;
 mod clock;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension};
 use rusqlite_migration::{M, Migrations};
 
+use crate::backup::{UPGRADE_KEPT, before_upgrade, forget_upgrades};
 use crate::body::sync_folder;
 use crate::error::{Result, SpoolError};
 
@@ -60,8 +61,10 @@ pub(crate) fn prepare(dir: &Path) -> Result<Connection> {
     sync_folder(dir)?;
     let mut conn = open_ours(&database)?;
     check_integrity(&conn, &database)?;
+    forget_upgrades(&database, UPGRADE_KEPT)?;
     // rusqlite_migration says only in words which version it found, so ask first.
     if pending(&conn, &database)? > 0 {
+        before_upgrade(&conn, &database)?;
         MIGRATIONS
             .to_latest(&mut conn)
             .map_err(|error| SpoolError::Unusable {

@@ -40,6 +40,21 @@ impl Spool {
             .await
     }
 
+    /// Holds everything that is not delivered yet, with a reason: for a spool that was restored, whose messages may have been
+    /// delivered since it was copied. Returns how many messages.
+    pub async fn hold_all(&self, why: &str) -> Result<u64> {
+        let open: Vec<MessageId> = self.inner.reads.with(|conn| {
+            let mut statement = conn.prepare(
+                "SELECT DISTINCT message FROM delivery WHERE state IN ('due', 'waiting', 'claimed') ORDER BY message",
+            )?;
+            let rows = statement.query_map((), |row| row.get(0).map(MessageId))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })?;
+        let why = why.to_owned();
+        self.each(open, move |t, message| hold(t, message, &why))
+            .await
+    }
+
     /// Gives held deliveries back to the schedule as they were: due now, with the attempts they had, and a retry clock that stood
     /// still meanwhile. One that the schedule had given up gets one more attempt so; [`Spool::retry`] starts it anew. A wish
     /// to hold is taken back. A message that has no body here is fetched again. Returns how many messages.

@@ -1,5 +1,6 @@
 //! The promises of the spool, proved against real files, with a clock that tests turn.
 
+mod backup;
 mod bodies;
 mod crash;
 mod flow;

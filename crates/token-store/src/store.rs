@@ -1,6 +1,7 @@
 //! accounts.db: one writer thread, one reading connection, and the rows between them and the rest of this crate.
 
 mod changes;
+mod copy;
 mod key;
 mod open;
 mod refresh_lock;
@@ -32,6 +33,7 @@ pub struct Store {
 }
 
 struct Inner {
+    path: PathBuf,
     writer: Writer,
     reader: Mutex<Connection>,
     ring: Arc<Ring>,
@@ -160,6 +162,7 @@ impl Store {
         let writer = Writer::start(opened.writer, ring.clone(), changes.clone())
             .map_err(|e| StoreError::Database(format!("the writer thread could not start: {e}")))?;
         let inner = Inner {
+            path: path.to_owned(),
             writer,
             reader: Mutex::new(opened.reader),
             ring,
@@ -231,6 +234,8 @@ impl Store {
         if !self.read(|rows| key::has_bridge(rows.connection))? {
             return Ok(false);
         }
+        copy::forget_upgrades(&self.inner.path)
+            .map_err(|e| StoreError::Database(format!("a copy that an upgrade left: {e}")))?;
         self.inner.writer.key_is_in_place().await?;
         Ok(true)
     }

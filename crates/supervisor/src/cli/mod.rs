@@ -2,6 +2,7 @@
 
 mod account;
 mod admin;
+mod backup;
 mod check;
 mod exit;
 mod key;
@@ -106,6 +107,19 @@ enum Command {
     /// The key that seals secrets in the database.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Write accounts, tokens and all mail in flight into one new file, while mail goes on. Secrets in it stay sealed; the key is not in it.
+    Backup {
+        /// The file; it must not exist.
+        file: PathBuf,
+    },
+    /// Put the state of a backup in place; the daemon must not run. What was in flight is held: it may have been delivered since.
+    Restore {
+        /// The file that `postern backup` wrote.
+        file: PathBuf,
+        /// Move the present state aside first.
+        #[arg(long)]
+        replace: bool,
+    },
 }
 
 /// The command line of a program called `sendmail`; None: it has another name.
@@ -197,6 +211,11 @@ async fn dispatch(cli: Cli) -> ExitCode {
         Command::Notices(command) => notices::carry_out(file, command).await,
         Command::Admin(command) => admin::carry_out(file, command).await,
         Command::Key(command) => key::carry_out(file, command).await,
+        Command::Backup { file: target } => backup::backup(file, &target).await,
+        Command::Restore {
+            file: source,
+            replace,
+        } => backup::restore(file, &source, replace).await,
     };
     code(done)
 }

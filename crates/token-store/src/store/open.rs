@@ -3,7 +3,7 @@
 use super::refresh_lock::RefreshLock;
 use super::rows::fill_endpoints;
 use super::schema::{APPLICATION_ID, latest, migrations};
-use super::{StoreError, key};
+use super::{StoreError, copy, key};
 use crate::seal::{Key, Ring, sync_folder};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::OpenOptions;
@@ -139,7 +139,7 @@ fn prepare(path: &Path, connection: &Connection) -> Result<(), StoreError> {
     set().map_err(|e| unreadable(path, &e))
 }
 
-/// All of the new tables, or nothing. Foreign keys are off meanwhile: a table that is made anew is dropped first.
+/// All of the new tables, or nothing; the database as it was is kept beside. Foreign keys are off meanwhile: a table that is made anew is dropped first.
 fn migrate(path: &Path, writer: &mut Connection) -> Result<(), StoreError> {
     let made = |e: &dyn std::fmt::Display| {
         unusable(
@@ -147,6 +147,16 @@ fn migrate(path: &Path, writer: &mut Connection) -> Result<(), StoreError> {
             format!("its tables could not be made: {e}; nothing was changed"),
         )
     };
+    // Read again: another process may have been faster.
+    let version: i64 = writer.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if (1..latest()).contains(&version) {
+        copy::before_upgrade(path, version, writer).map_err(|e| {
+            unusable(
+                path,
+                format!("it could not be copied before its upgrade: {e}; nothing was changed"),
+            )
+        })?;
+    }
     writer.pragma_update(None, "foreign_keys", false)?;
     migrations().to_latest(writer).map_err(|e| made(&e))?;
     writer.pragma_update(None, "foreign_keys", true)?;

@@ -107,6 +107,52 @@ async fn the_second_release_goes_on_with_users_of_submission_listeners() {
     );
 }
 
+#[tokio::test]
+async fn the_database_as_it_was_is_kept_beside_until_the_key_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = released(folder.path());
+    let store = Store::open(&path, key()).unwrap();
+    let former = folder.path().join("accounts.db.version-1");
+    let version = |path: &std::path::Path| -> i64 {
+        let connection = Connection::open(path).unwrap();
+        let version = connection.pragma_query_value(None, "user_version", |row| row.get(0));
+        version.unwrap()
+    };
+    assert_eq!((version(&former), version(&path)), (1, latest()));
+    assert_eq!(
+        std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&former).unwrap()) & 0o777,
+        0o600
+    );
+    // It opens with the key, and so must not outlive it.
+    let copy = folder.path().join("again").join("accounts.db");
+    std::fs::create_dir(copy.parent().unwrap()).unwrap();
+    std::fs::copy(&former, &copy).unwrap();
+    assert_eq!(
+        Store::open(&copy, key()).unwrap().relays().unwrap().len(),
+        1
+    );
+    store.rotate_key(Key::generate().unwrap()).await.unwrap();
+    assert!(former.exists(), "the former key is still the one in place");
+    assert!(store.key_is_in_place().await.unwrap());
+    assert!(!former.exists());
+}
+
+#[tokio::test]
+async fn a_copy_opens_with_the_same_key_and_holds_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&released(folder.path()), key()).unwrap();
+    let copy = folder.path().join("copy.db");
+    store.copy_to(&copy).await.unwrap();
+    let again = store.copy_to(&copy).await.unwrap_err().to_string();
+    assert!(again.contains("copy.db: File exists"), "{again}");
+    let copied = Store::open(&copy, key()).unwrap();
+    let secret = |store: &Store| {
+        let token = store.read(|rows| rows.token(&TokenId::of("t"))).unwrap();
+        token.refresh.unwrap().secret.expose().to_owned()
+    };
+    assert_eq!(secret(&copied), secret(&store));
+}
+
 #[test]
 fn an_upgrade_that_is_cut_short_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
