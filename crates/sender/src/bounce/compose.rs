@@ -12,6 +12,9 @@ use token_store::accounts::Relay;
 
 /// Of an original whose whole was not asked for: its header section, and no more than this.
 const HEADER: usize = 64 * 1024;
+/// Of a larger original the header section is returned even where all of it was asked for: many servers take some 25 MiB and no more,
+/// and a report that is refused tells nobody anything.
+const WHOLE: u64 = 10 << 20;
 /// Of a whole original, in memory at a time.
 const CHUNK: usize = 64 * 1024;
 /// A line of text for people is wrapped at this width.
@@ -193,7 +196,7 @@ pub(super) async fn compose(
     );
     writer.write(text.as_bytes()).await?;
     if let Ok(original) = original {
-        let full = letter.owed.ret == Some(Ret::Full);
+        let full = returns_all(letter.owed, &original);
         let kind = if full { "rfc822" } else { "rfc822-headers" };
         let family = if full { "message" } else { "text" };
         let part = format!(
@@ -207,6 +210,20 @@ pub(super) async fn compose(
         writer.write(b"\r\n").await?;
     }
     writer.write(format!("--{boundary}--\r\n").as_bytes()).await
+}
+
+/// RFC 3461 section 4.3: RET is about reports of failure; others carry the header section.
+fn returns_all(owed: &Owed, original: &Stored) -> bool {
+    let asked = owed.ret == Some(Ret::Full) && owed.report == Report::Failed;
+    asked && size(original) <= WHOLE
+}
+
+/// One whose size is not known is as large as can be.
+fn size(original: &Stored) -> u64 {
+    match original {
+        Stored::Inline(bytes) => bytes.len() as u64,
+        Stored::File(file) => file.metadata().map_or(u64::MAX, |file| file.len()),
+    }
 }
 
 async fn copy(original: Stored, writer: &mut BodyWriter) -> Result<(), SpoolError> {

@@ -129,7 +129,23 @@ async fn a_failure_is_a_multipart_report_with_words_fields_and_the_originals_hea
 }
 
 #[tokio::test]
-async fn ret_full_carries_all_of_it_and_a_delay_says_until_when_it_is_tried() {
+async fn ret_full_carries_all_of_it_unless_it_is_very_large() {
+    let owed = owed(Report::Failed, Some(Ret::Full));
+    let text = String::from_utf8(written(&owed).await).expect("text");
+    let original = String::from_utf8(ORIGINAL.to_vec()).expect("text");
+    assert!(
+        text.contains(&format!(
+            "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\n\r\n{original}"
+        )),
+        "{text}"
+    );
+    let inline = |size: u64| Stored::Inline(vec![b'x'; usize::try_from(size).expect("a size")]);
+    assert!(returns_all(&owed, &inline(WHOLE)));
+    assert!(!returns_all(&owed, &inline(WHOLE + 1)));
+}
+
+#[tokio::test]
+async fn a_delay_says_until_when_it_is_tried_and_carries_the_header_whatever_was_asked() {
     let text =
         String::from_utf8(written(&owed(Report::Delayed, Some(Ret::Full))).await).expect("text");
     assert!(
@@ -144,11 +160,8 @@ async fn ret_full_carries_all_of_it_and_a_delay_says_until_when_it_is_tried() {
         text.contains("Will-Retry-Until: Sun, 19 Nov 2023 22:13:20 +0000\r\n"),
         "{text}"
     );
-    let original = String::from_utf8(ORIGINAL.to_vec()).expect("text");
     assert!(
-        text.contains(&format!(
-            "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\n\r\n{original}"
-        )),
+        text.contains("text/rfc822-headers") && !text.contains("message/rfc822\r\n"),
         "{text}"
     );
 }
