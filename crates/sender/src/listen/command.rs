@@ -108,8 +108,9 @@ fn is_bdat(line: &[u8]) -> bool {
 
 /// The size, as long as it can be counted, and LAST.
 fn chunk(line: &[u8]) -> Option<Chunk> {
-    let text = std::str::from_utf8(line).ok()?;
-    let mut words = text.split(' ').filter(|word| !word.is_empty()).skip(1);
+    let text = std::str::from_utf8(&line[4..]).ok()?;
+    let words = text.strip_prefix(' ')?.split(' ');
+    let mut words = words.filter(|word| !word.is_empty());
     let digits = words.next()?;
     let last = match words.next() {
         None => false,
@@ -316,6 +317,7 @@ mod tests {
             "BDAT 1 2",
             "BDAT 1\0 LAST",
             "BDAT\t1",
+            "BDAT. 0 LAST",
             "BDAT 0x10",
             "BDAT 18446744073709551616",
             "BDAT 99999999999999999999999 LAST",

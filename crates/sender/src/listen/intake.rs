@@ -183,9 +183,10 @@ impl Intake {
         self.body.as_ref().err()
     }
 
-    /// So many bytes come; what will be too large is not written first.
+    /// So many bytes come; what will be too large is not written first. What repair makes of them is not known yet.
     fn announce(&mut self, octets: u64) {
-        if self.size.saturating_add(octets) > self.rules.max_size {
+        let is_size = self.rules.bare_newlines == BareNewlines::Refuse;
+        if is_size && self.size.saturating_add(octets) > self.rules.max_size {
             self.refuse(Refusal::TooLarge);
         }
     }

@@ -12,8 +12,13 @@ use tokio::net::{TcpStream, UnixStream};
 mod chunking;
 mod commands;
 mod connections;
+mod dialogues;
 mod limits;
 mod messages;
+mod model;
+mod scripted;
+mod smuggling;
+mod times;
 mod wishes;
 
 const MAX_SIZE: u64 = 100_000;
@@ -132,40 +137,50 @@ impl Server {
             .waiting
     }
 
-    /// The Received field, and the text as the client sent it: without the Date and Message-ID that were added.
+    /// The Received field, and the text as the client sent it.
     async fn text(&self, claim: &OutClaim) -> (String, Vec<u8>) {
-        let (received, mut text) = self.whole(claim).await;
-        let host = format!("@{}>\r\n", host_name());
-        let header = trace::header_section(&text);
-        let added = memchr::memmem::rfind(header, b"Message-ID: <");
-        if let Some(at) = added.filter(|_| header.ends_with(host.as_bytes())) {
-            let end = header.len();
-            text.drain(at..end);
-            let header = &text[..at];
-            let date = memchr::memmem::rfind(header, b"Date: ").expect("both are added");
-            text.drain(date..at);
-        }
-        (received, text)
+        text_of(&self.spool, claim).await
     }
 
     /// The text of a message, split after the Received field.
     async fn whole(&self, claim: &OutClaim) -> (String, Vec<u8>) {
-        let mut bytes = match self.spool.open_body(claim.message).await.expect("a body") {
-            Stored::Inline(bytes) => bytes,
-            Stored::File(mut file) => {
-                let mut bytes = Vec::new();
-                file.read_to_end(&mut bytes).expect("a file");
-                bytes
-            }
-        };
-        assert_eq!(bytes.len() as u64, claim.size);
-        let end = memchr::memmem::find_iter(&bytes, b"\r\n")
-            .map(|at| at + 2)
-            .nth(2)
-            .expect("three lines");
-        let text = bytes.split_off(end);
-        (String::from_utf8(bytes).expect("text"), text)
+        whole_of(&self.spool, claim).await
     }
+}
+
+/// The Received field, and the text as the client sent it: without the Date and Message-ID that were added.
+async fn text_of(spool: &Spool, claim: &OutClaim) -> (String, Vec<u8>) {
+    let (received, mut text) = whole_of(spool, claim).await;
+    let host = format!("@{}>\r\n", host_name());
+    let header = trace::header_section(&text);
+    let added = memchr::memmem::rfind(header, b"Message-ID: <");
+    if let Some(at) = added.filter(|_| header.ends_with(host.as_bytes())) {
+        let end = header.len();
+        text.drain(at..end);
+        let header = &text[..at];
+        let date = memchr::memmem::rfind(header, b"Date: ").expect("both are added");
+        text.drain(date..at);
+    }
+    (received, text)
+}
+
+/// The text of a message, split after the Received field.
+async fn whole_of(spool: &Spool, claim: &OutClaim) -> (String, Vec<u8>) {
+    let mut bytes = match spool.open_body(claim.message).await.expect("a body") {
+        Stored::Inline(bytes) => bytes,
+        Stored::File(mut file) => {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).expect("a file");
+            bytes
+        }
+    };
+    assert_eq!(bytes.len() as u64, claim.size);
+    let end = memchr::memmem::find_iter(&bytes, b"\r\n")
+        .map(|at| at + 2)
+        .nth(2)
+        .expect("three lines");
+    let text = bytes.split_off(end);
+    (String::from_utf8(bytes).expect("text"), text)
 }
 
 /// A client's end of a session.

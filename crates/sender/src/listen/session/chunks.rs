@@ -49,6 +49,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let read = match &mut chunks {
             Chunks::Spoilt(_) => receive_chunk(&mut self.lines, chunk.octets, None).await,
+            // A chunk that is here already would pass any timeout.
+            Chunks::Taken(part) if Instant::now() >= part.ends => Err(Broken::Endless),
             Chunks::Taken(part) => {
                 let intake = Some(&mut part.intake);
                 let read = receive_chunk(&mut self.lines, chunk.octets, intake);
