@@ -4,7 +4,7 @@ use crate::harness::postern::{Daemon, Setup};
 use crate::harness::rig::Rig;
 use crate::harness::{eventually, free_port};
 use crate::real_imap::filing_command;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -110,6 +110,8 @@ fn add(rig: &Rig, browser: &mut Browser, csrf: &str) -> Page {
 pub(crate) struct Browser {
     page: String,
     cookies: BTreeMap<(String, String), String>,
+    /// Names of cookies that another site's links don't bring along.
+    strict: BTreeSet<String>,
     /// Everything that the admin page has answered.
     pub(crate) ours: String,
 }
@@ -120,6 +122,7 @@ impl Browser {
         let mut browser = Self {
             page: format!("http://localhost:{port}"),
             cookies: BTreeMap::new(),
+            strict: BTreeSet::new(),
             ours: String::new(),
         };
         let form = browser.get("/");
@@ -142,29 +145,40 @@ impl Browser {
         let pair = |(name, value): &(&str, &str)| format!("{name}={}", encode(value));
         let pairs: Vec<String> = fields.iter().map(pair).collect();
         let url = format!("{}{path}", self.page);
-        let answer = self.exchange("POST", &url, &pairs.join("&"));
-        self.onward(&url, answer)
+        let answer = self.exchange("POST", &url, &pairs.join("&"), false);
+        self.onward(&url, answer, false)
     }
 
     fn follow(&mut self, url: String) -> Page {
-        let answer = self.exchange("GET", &url, "");
-        self.onward(&url, answer)
+        self.go(url, false)
     }
 
-    fn onward(&mut self, url: &str, answer: Page) -> Page {
+    /// `led`: another site has a part in it.
+    fn go(&mut self, url: String, led: bool) -> Page {
+        let answer = self.exchange("GET", &url, "", led);
+        self.onward(&url, answer, led)
+    }
+
+    fn onward(&mut self, url: &str, answer: Page, led: bool) -> Page {
+        let led = led || !url.starts_with(&self.page);
+        let host = format!("http://{}", apart(url).0);
+        if let Some(path) = answer.refreshes() {
+            // The page's own doing, whoever led to it.
+            return self.go(format!("{host}{path}"), false);
+        }
         match answer.location() {
-            Some(path) if path.starts_with('/') => {
-                self.follow(format!("http://{}{path}", apart(url).0))
-            }
-            Some(url) => self.follow(url.to_owned()),
+            Some(path) if path.starts_with('/') => self.go(format!("{host}{path}"), led),
+            Some(url) => self.go(url.to_owned(), led),
             None => answer,
         }
     }
 
-    fn exchange(&mut self, method: &str, url: &str, body: &str) -> Page {
+    fn exchange(&mut self, method: &str, url: &str, body: &str, led: bool) -> Page {
         let (authority, path) = apart(url);
         let (host, port) = authority.split_once(':').unwrap();
-        let cookies = self.cookies.iter().filter(|((at, _), _)| at == host);
+        let comes_along =
+            |(at, name): &(String, String)| at == host && !(led && self.strict.contains(name));
+        let cookies = self.cookies.iter().filter(|(key, _)| comes_along(key));
         let cookies: Vec<String> = cookies
             .map(|((_, name), value)| format!("{name}={value}"))
             .collect();
@@ -191,9 +205,12 @@ impl Browser {
         }
         let lines = page.head.lines();
         for cookie in lines.filter_map(|line| line.strip_prefix("set-cookie: ")) {
-            // Lax: it comes along when the provider leads back, and not with what another site sends.
-            assert!(cookie.contains("HttpOnly; SameSite=Lax"), "{cookie}");
             let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();
+            if name == "postern" {
+                assert!(cookie.contains("HttpOnly; SameSite=Strict"), "{cookie}");
+                self.strict.insert(name.to_owned());
+            }
+            assert!(cookie.contains("HttpOnly; SameSite="), "{cookie}");
             let key = (host.to_owned(), name.to_owned());
             self.cookies.insert(key, value.to_owned());
         }
@@ -213,6 +230,14 @@ impl Page {
         let mut fields = self.head.lines().filter_map(|line| line.split_once(": "));
         let found = fields.find(|(name, _)| name.eq_ignore_ascii_case("location"));
         found.map(|(_, value)| value)
+    }
+
+    /// Where it leads at once, below our own address.
+    fn refreshes(&self) -> Option<&str> {
+        let (_, rest) = self.body.split_once("content=\"0;url=/")?;
+        let path = rest.split('"').next()?;
+        let start = self.body.len() - rest.len() - 1;
+        self.body.get(start..start + 1 + path.len())
     }
 
     #[track_caller]

@@ -1,50 +1,49 @@
 //! Who administers, their sessions, and the audit.
 //!
-//! A password is stored as its argon2id hash, a session as the SHA-256 of its cookie: reading the file signs nobody in.
+//! A password is stored as its argon2id hash, a session as the SHA-256 of its cookie, a one-time link as that of its key: reading
+//! the file signs nobody in. The second factor's secret is sealed.
 
-use crate::password::{self, hash, hashing, verify};
-use crate::seal::{digest, random_text};
+mod attempts;
+mod audit;
+mod link;
+mod sessions;
+mod totp;
+
+pub(crate) use attempts::Attempts;
+pub use audit::Audited;
+pub use sessions::{Session, SessionLine};
+pub use totp::{Totp, TotpError};
+
+use crate::password;
 use crate::store::Rows;
 use crate::{Secret, Store, StoreError, now};
+use attempts::Who;
 use rusqlite::OptionalExtension;
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// A working day; then everybody signs in again.
-const SESSION_LIFE: i64 = 12 * 3600 * 1000;
-/// An unattended browser.
-const SESSION_IDLE: i64 = 2 * 3600 * 1000;
-/// `seen_at` is written this often at most; a page view must not cost a commit.
-const SEEN_STEP: i64 = 60 * 1000;
-/// Wrong passwords that cost nothing but the hash.
-const FREE_FAILURES: u32 = 5;
-/// The delay after the next one; it doubles with each more.
-const FIRST_DELAY: Duration = Duration::from_secs(5);
-/// The growing delay ends here, so that an attacker can slow an administrator down but not lock them out.
-const DELAY_CAP: Duration = Duration::from_secs(300);
-/// Names remembered; beyond this the oldest are forgotten, since anyone can invent names.
-const NAMES_CAP: usize = 1024;
+/// For those who ask people for a password: shorter ones are guessed, whatever the hash.
+pub const SHORTEST_PASSWORD: usize = 8;
+/// Longest name; it stands in tables and logs.
+const NAME_CAP: usize = 200;
 
-/// A signed-in browser session.
-#[derive(Debug, Clone)]
-pub struct Session {
-    /// Who.
-    pub admin: String,
-    /// Bound to forms of this session.
-    pub csrf: String,
-    /// A stable id of this session (hash), to bind consents.
-    pub id: String,
+/// Whose browser it is, as far as it can be told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Visitor {
+    /// The address it comes from; empty where there is none (a Unix socket).
+    pub address: String,
+    /// What it calls itself.
+    pub agent: String,
 }
 
-/// One line of the audit.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Audited {
-    /// Seconds since 1970.
-    pub at: i64,
-    /// The administrator, or the command line's user.
-    pub who: String,
-    /// What they did.
-    pub what: String,
+/// An administrator, for lists.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Admin {
+    /// The name.
+    pub name: String,
+    /// When the password was set; seconds since 1970.
+    pub changed_at: i64,
+    /// Whether signing in takes a code of an authenticator too.
+    pub second_factor: bool,
 }
 
 impl Store {
@@ -57,24 +56,17 @@ impl Store {
         admin: &str,
         password: Secret,
     ) -> Result<(), StoreError> {
-        let admin = admin.trim().to_owned();
-        if admin.is_empty() || admin.chars().any(char::is_control) {
-            return Err(invalid("an administrator needs a name"));
-        }
+        let admin = known_as(admin)?;
+        let hash = self.hashed(password).await?;
+        self.write(move |rows| set_password(rows, &admin, &hash))
+            .await
+    }
+
+    /// A password's hash; one at a time.
+    async fn hashed(&self, password: Secret) -> Result<String, StoreError> {
         password::check(&password).map_err(invalid)?;
-        let turn = self.hashing_turn().await?;
-        let hash = hashing(move || hash(&password)).await??;
-        drop(turn);
-        self.write(move |rows| {
-            rows.connection.execute(
-                "INSERT INTO admin (name, password_hash, changed_at) VALUES (?1, ?2, ?3) ON CONFLICT (name)
-                 DO UPDATE SET password_hash = excluded.password_hash, changed_at = excluded.changed_at",
-                (&admin, hash, now()),
-            )?;
-            rows.connection.execute("DELETE FROM session WHERE admin = ?1", [&admin])?;
-            Ok(())
-        })
-        .await
+        let _turn = self.hashing_turn().await?;
+        password::hashing(move || password::hash(&password)).await?
     }
 
     /// Whether any administrator has a password yet.
@@ -90,121 +82,170 @@ impl Store {
         })
     }
 
-    /// Checks a password in constant effort (also for unknown names), off the async threads; a cookie value on
-    /// success. It lasts 12 hours, 2 hours idle.
+    /// Whether there is an administrator of this name.
     ///
     /// # Errors
-    /// [`StoreError::Patience`] after five failures for a name, for a time that grows with each more.
+    /// When the database can't be read.
+    pub fn is_admin(&self, name: &str) -> Result<bool, StoreError> {
+        Ok(self
+            .read(|rows| password_hash(rows, name.trim()))?
+            .is_some())
+    }
+
+    /// All administrators, by name.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub fn admins(&self) -> Result<Vec<Admin>, StoreError> {
+        self.read(|rows| {
+            let mut statement = rows.connection.prepare_cached(
+                "SELECT name, changed_at, totp IS NOT NULL FROM admin ORDER BY name",
+            )?;
+            let admins = statement.query_map([], |row| {
+                Ok(Admin {
+                    name: row.get(0)?,
+                    changed_at: row.get::<_, i64>(1)? / 1000,
+                    second_factor: row.get(2)?,
+                })
+            })?;
+            Ok(admins.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Makes an administrator of a new name.
+    ///
+    /// # Errors
+    /// A name that exists, and as [`Store::set_admin_password`].
+    pub async fn add_admin(&self, admin: &str, password: Secret) -> Result<(), StoreError> {
+        let admin = known_as(admin)?;
+        let hash = self.hashed(password).await?;
+        self.write(move |rows| {
+            if password_hash(rows, &admin)?.is_some() {
+                return Err(invalid("there is an administrator of this name already"));
+            }
+            set_password(rows, &admin, &hash)
+        })
+        .await
+    }
+
+    /// Deletes an administrator; their sessions end.
+    ///
+    /// # Errors
+    /// An unknown name, and the last one: nobody could sign in then.
+    pub async fn delete_admin(&self, admin: &str) -> Result<(), StoreError> {
+        let admin = admin.trim().to_owned();
+        self.write(move |rows| {
+            if password_hash(rows, &admin)?.is_none() {
+                return Err(invalid("there is no administrator of this name"));
+            }
+            let count: i64 = rows
+                .connection
+                .query_row("SELECT count(*) FROM admin", [], |row| row.get(0))?;
+            if count == 1 {
+                return Err(invalid(
+                    "this is the only administrator; add another one first, or nobody could sign in",
+                ));
+            }
+            rows.connection
+                .execute("DELETE FROM admin WHERE name = ?1", [&admin])?;
+            rows.connection
+                .execute("DELETE FROM admin_link WHERE admin = ?1", [&admin])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Checks name, password and, where one is set up, the second factor's code, in constant effort (also for unknown names), off the
+    /// async threads; a cookie value on success. It lasts 12 hours, 2 hours idle.
+    ///
+    /// # Errors
+    /// [`StoreError::Patience`] after five failures for a name or twenty from an address, for a time that grows with each more.
     pub async fn sign_in(
         &self,
         admin: &str,
         password: Secret,
+        code: &str,
+        visitor: &Visitor,
     ) -> Result<Option<Secret>, StoreError> {
-        let admin = admin.trim().to_owned();
+        let admin = admin.trim();
+        if !self.proves(admin, password, Some(code), visitor).await? {
+            return Ok(None);
+        }
+        self.open_session(admin, visitor).await
+    }
+
+    /// Whether this is the administrator's password, asked for again before something grave; guesses at it are slowed as at sign-in.
+    ///
+    /// # Errors
+    /// As [`Store::sign_in`].
+    pub async fn knows_password(
+        &self,
+        admin: &str,
+        password: Secret,
+        visitor: &Visitor,
+    ) -> Result<bool, StoreError> {
+        self.proves(admin.trim(), password, None, visitor).await
+    }
+
+    async fn proves(
+        &self,
+        admin: &str,
+        password: Secret,
+        code: Option<&str>,
+        visitor: &Visitor,
+    ) -> Result<bool, StoreError> {
+        let mut who = vec![Who::Name(admin.to_owned())];
+        who.extend(
+            Some(visitor.address.clone())
+                .filter(|address| !address.is_empty())
+                .map(Who::Address),
+        );
         // The turn comes first: guesses sent at the same time are counted one after the other.
         let turn = self.hashing_turn().await?;
-        if let Some(after) = self.attempts().delay(&admin, Instant::now()) {
+        if let Some(after) = self.attempts().delay(&who, Instant::now()) {
             return Err(StoreError::Patience { after });
         }
-        let stored = self.read(|rows| password_hash(rows, &admin))?;
+        let stored = self.read(|rows| password_hash(rows, admin))?;
         let known = stored.is_some();
-        let matches = hashing(move || verify(&password, stored.as_deref())).await??;
-        if !(known && matches) {
-            self.attempts().failed(&admin, Instant::now());
-            return Ok(None);
+        let matches =
+            password::hashing(move || password::verify(&password, stored.as_deref())).await??;
+        let proved = known
+            && matches
+            && match code {
+                Some(code) => self.second_factor(admin, code).await?,
+                None => true,
+            };
+        if proved {
+            self.attempts().succeeded(admin);
+        } else {
+            self.attempts().failed(&who, Instant::now());
         }
-        self.attempts().succeeded(&admin);
         drop(turn);
-        let cookie = random_text().map_err(|e| StoreError::sealed("a session", &e))?;
-        let csrf = random_text().map_err(|e| StoreError::sealed("a session", &e))?;
-        let id = digest(cookie.expose());
-        self.write(move |rows| {
-            let now = now();
-            rows.connection.execute(
-                "DELETE FROM session WHERE created_at <= ?1 OR seen_at <= ?2",
-                (now - SESSION_LIFE, now - SESSION_IDLE),
-            )?;
-            rows.connection.execute(
-                "INSERT INTO session (id, admin, csrf, created_at, seen_at) VALUES (?1, ?2, ?3, ?4, ?4)",
-                (id, admin, csrf.expose(), now),
-            )?;
-            Ok(())
-        })
-        .await?;
-        Ok(Some(cookie))
+        Ok(proved)
     }
+}
 
-    /// The session of a cookie, if it still lasts.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn session(&self, cookie: &Secret) -> Result<Option<Session>, StoreError> {
-        let id = digest(cookie.expose());
-        let now = now();
-        let found = self.read(|rows| find_session(rows, &id, now))?;
-        let Some((session, seen_at)) = found else {
-            return Ok(None);
-        };
-        if now - seen_at >= SEEN_STEP {
-            self.write(move |rows| {
-                rows.connection
-                    .execute("UPDATE session SET seen_at = ?2 WHERE id = ?1", (id, now))?;
-                Ok(())
-            })
-            .await?;
-        }
-        Ok(Some(session))
+/// A name as it may be stored.
+fn known_as(admin: &str) -> Result<String, StoreError> {
+    let admin = admin.trim();
+    if admin.is_empty() || admin.chars().any(char::is_control) {
+        return Err(invalid("an administrator needs a name"));
     }
+    if admin.len() > NAME_CAP {
+        return Err(invalid("the name may have 200 bytes"));
+    }
+    Ok(admin.to_owned())
+}
 
-    /// Ends a session.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn sign_out(&self, cookie: &Secret) -> Result<(), StoreError> {
-        let id = digest(cookie.expose());
-        self.write(move |rows| {
-            rows.connection
-                .execute("DELETE FROM session WHERE id = ?1", [id])?;
-            Ok(())
-        })
-        .await
-    }
-
-    /// One line of the audit: who did what.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn audit(&self, who: &str, what: &str) -> Result<(), StoreError> {
-        let line = (now(), who.to_owned(), what.to_owned());
-        self.write(move |rows| {
-            rows.connection.execute(
-                "INSERT INTO audit (at, who, what) VALUES (?1, ?2, ?3)",
-                line,
-            )?;
-            Ok(())
-        })
-        .await
-    }
-
-    /// The newest lines of the audit, newest first.
-    ///
-    /// # Errors
-    /// When the database can't be read.
-    pub fn audited(&self, at_most: u32) -> Result<Vec<Audited>, StoreError> {
-        self.read(|rows| {
-            let mut statement = rows
-                .connection
-                .prepare_cached("SELECT at, who, what FROM audit ORDER BY id DESC LIMIT ?1")?;
-            let lines = statement.query_map([at_most], |row| {
-                Ok(Audited {
-                    at: row.get::<_, i64>(0)? / 1000,
-                    who: row.get(1)?,
-                    what: row.get(2)?,
-                })
-            })?;
-            Ok(lines.collect::<Result<_, _>>()?)
-        })
-    }
+fn set_password(rows: &Rows<'_>, admin: &str, hash: &str) -> Result<(), StoreError> {
+    rows.connection.execute(
+        "INSERT INTO admin (name, password_hash, changed_at) VALUES (?1, ?2, ?3) ON CONFLICT (name)
+         DO UPDATE SET password_hash = excluded.password_hash, changed_at = excluded.changed_at",
+        (admin, hash, now()),
+    )?;
+    rows.connection
+        .execute("DELETE FROM session WHERE admin = ?1", [admin])?;
+    Ok(())
 }
 
 fn password_hash(rows: &Rows<'_>, admin: &str) -> Result<Option<String>, StoreError> {
@@ -214,70 +255,9 @@ fn password_hash(rows: &Rows<'_>, admin: &str) -> Result<Option<String>, StoreEr
     Ok(statement.query_row([admin], |row| row.get(0)).optional()?)
 }
 
-fn find_session(rows: &Rows<'_>, id: &str, now: i64) -> Result<Option<(Session, i64)>, StoreError> {
-    let mut statement = rows.connection.prepare_cached(
-        "SELECT admin, csrf, id, seen_at FROM session WHERE id = ?1 AND created_at > ?2 AND seen_at > ?3",
-    )?;
-    let found = statement.query_row((id, now - SESSION_LIFE, now - SESSION_IDLE), |row| {
-        Ok((
-            Session {
-                admin: row.get(0)?,
-                csrf: row.get(1)?,
-                id: row.get(2)?,
-            },
-            row.get(3)?,
-        ))
-    });
-    Ok(found.optional()?)
-}
-
 fn invalid(why: &str) -> StoreError {
     StoreError::Invalid {
         name: "administrator".into(),
         why: why.into(),
-    }
-}
-
-/// Failed sign-ins by name; in memory, so a restart forgives.
-#[derive(Default)]
-pub(crate) struct Attempts {
-    by_name: HashMap<String, Failures>,
-}
-
-struct Failures {
-    count: u32,
-    last: Instant,
-}
-
-impl Attempts {
-    /// How long this name must still wait.
-    fn delay(&self, name: &str, now: Instant) -> Option<Duration> {
-        let failures = self.by_name.get(name)?;
-        let over = failures.count.checked_sub(FREE_FAILURES)?;
-        let delay = FIRST_DELAY.saturating_mul(1 << over.min(16)).min(DELAY_CAP);
-        delay
-            .checked_sub(now.duration_since(failures.last))
-            .filter(|left| !left.is_zero())
-    }
-
-    fn failed(&mut self, name: &str, now: Instant) {
-        if self.by_name.len() >= NAMES_CAP && !self.by_name.contains_key(name) {
-            let oldest = self
-                .by_name
-                .iter()
-                .min_by_key(|(_, f)| f.last)
-                .map(|(name, _)| name.clone());
-            oldest.and_then(|name| self.by_name.remove(&name));
-        }
-        let failures = self.by_name.entry(name.to_owned()).or_insert(Failures {
-            count: 0,
-            last: now,
-        });
-        failures.count = failures.count.saturating_add(1);
-        failures.last = now;
-    }
-
-    fn succeeded(&mut self, name: &str) {
-        self.by_name.remove(name);
     }
 }

@@ -173,9 +173,15 @@ pub(crate) enum SealError {
 
 /// A random text of 256 bits, URL-safe: cookies, states, form tokens.
 pub(crate) fn random_text() -> Result<Secret, SealError> {
-    let mut bytes = Zeroizing::new([0_u8; 32]);
-    getrandom::fill(bytes.as_mut()).map_err(|_| SealError::Randomness)?;
+    let bytes = random_bytes::<32>()?;
     Ok(Secret::new(URL_SAFE_NO_PAD.encode(bytes.as_ref())))
+}
+
+/// Random bytes, wiped when dropped.
+pub(crate) fn random_bytes<const N: usize>() -> Result<Zeroizing<[u8; N]>, SealError> {
+    let mut bytes = Zeroizing::new([0_u8; N]);
+    getrandom::fill(bytes.as_mut()).map_err(|_| SealError::Randomness)?;
+    Ok(bytes)
 }
 
 /// SHA-256 as hex: what is stored of a value that only its bearer should know.

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::{PageError, present};
+use crate::visitor::Peer;
 use crate::{App, routes};
 
 /// From the header's end to the answer. Above the deadline of a token request, so that its own words are shown.
@@ -74,7 +75,9 @@ impl Door {
     }
 
     /// Answers one request; there is always an answer.
-    pub(crate) async fn answer(&self, mut request: Request<Body>) -> Response {
+    pub(crate) async fn answer(&self, mut request: Request<Body>, peer: Peer) -> Response {
+        let arrival = self.app.parts.proxies.look(peer, request.headers());
+        request.extensions_mut().insert(arrival);
         let answer = match self.admit(&mut request) {
             Ok(()) => self.handle(request).await,
             Err(refused) => refused.into_response(),

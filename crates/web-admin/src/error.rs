@@ -17,6 +17,13 @@ pub(crate) enum PageError {
         /// Where sign-in leads, when a page was asked for; `None` when something was to be changed.
         redirect: Option<String>,
     },
+    #[error("another site led here, so the browser kept its cookie back")]
+    LedHere {
+        /// The same page, asked for again by itself.
+        to: String,
+    },
+    #[error("this browser has asked for no token")]
+    NotTheAsker,
     #[error("the request did not come from this page: {0}")]
     Forged(&'static str),
     #[error("the request names the unknown host {0:?}")]
@@ -49,12 +56,16 @@ struct Trouble {
     title: &'static str,
     words: &'static str,
     sign_in: bool,
+    /// The page to be loaded at once.
+    again: Option<String>,
 }
 
 impl PageError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::SignInFirst { .. } => StatusCode::UNAUTHORIZED,
+            Self::SignInFirst { .. } | Self::LedHere { .. } | Self::NotTheAsker => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::Forged(_) => StatusCode::FORBIDDEN,
             Self::WrongHost(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -76,6 +87,15 @@ impl PageError {
             Self::SignInFirst { .. } => (
                 "You are not signed in",
                 "Your session has ended, or this browser has none. Nothing was changed.",
+            ),
+            Self::LedHere { .. } => (
+                "One moment",
+                "Another page led here, and your browser keeps the sign-in back for the first look.",
+            ),
+            Self::NotTheAsker => (
+                "Not from here",
+                "This browser has not asked for a token within the last ten minutes, or its session has ended, so nothing was \
+                 changed. Sign in and request the token again.",
             ),
             Self::Forged(_) => (
                 "Refused",
@@ -119,7 +139,11 @@ impl PageError {
         Trouble {
             title,
             words,
-            sign_in: matches!(self, Self::SignInFirst { .. }),
+            sign_in: matches!(self, Self::SignInFirst { .. } | Self::NotTheAsker),
+            again: match self {
+                Self::LedHere { to } => Some(to.clone()),
+                _ => None,
+            },
         }
     }
 }
@@ -154,7 +178,13 @@ pub(crate) fn present(app: &App, response: Response) -> Response {
     let Some(trouble) = response.extensions().get::<Trouble>().cloned() else {
         return response;
     };
-    let page = error_page(app, trouble.title, trouble.words, trouble.sign_in);
+    let page = error_page(
+        app,
+        trouble.title,
+        trouble.words,
+        trouble.sign_in,
+        trouble.again,
+    );
     let (head, _) = response.into_parts();
     (head.status, page).into_response()
 }

@@ -6,9 +6,11 @@
 //! 2. `door` takes the public path prefix off, checks the `Host` header, and runs the handler as a task of its
 //!    own: a panic becomes a page, and a browser that goes away does not cut a token request short. On the way
 //!    out it puts the security headers on every answer.
+//!    On the way in it notes where the request comes from (`visitor`).
 //! 3. `routes` is the one list of what there is and who may see it. A page that needs an administrator takes
 //!    `session::SignedIn`; one that changes something takes `session::Posted`, which cannot be had without a
-//!    session, a same-origin request and the session's CSRF token.
+//!    session, a same-origin request and the session's CSRF token. The callback alone takes the cookie of the browser
+//!    that asked: the session's own is not sent along when another site leads here.
 //! 4. `pages` reads the store, the spool and the board, and fills a template of `templates/`.
 //!
 //! What must hold:
@@ -35,6 +37,7 @@ mod server;
 mod session;
 #[cfg(test)]
 mod tests;
+mod visitor;
 mod words;
 
 use std::sync::Arc;
@@ -46,6 +49,7 @@ use tokio_util::sync::CancellationToken;
 
 use address::Address;
 use flash::Flashes;
+pub use visitor::Proxies;
 
 /// What the pages work with.
 #[derive(Clone)]
@@ -62,6 +66,8 @@ pub struct Parts {
     pub public_url: String,
     /// Appended to `public_url` it is the redirect URI; `/oauth2/callback` unless an old registration needs another.
     pub redirect_path: String,
+    /// The reverse proxies in front, and what they are believed.
+    pub proxies: Proxies,
     /// What the page asks of the daemon.
     pub gateway: Arc<dyn Gateway>,
 }

@@ -5,7 +5,9 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, get, post};
 
 use crate::error::PageError;
-use crate::pages::{self, accounts, add, consent, device, edit, health, overview, sign_in, tokens};
+use crate::pages::{
+    self, accounts, add, consent, device, edit, health, overview, sign_in, start, tokens,
+};
 use crate::{App, address};
 
 /// A form's size; the longest has a dozen fields of a line each.
@@ -48,6 +50,8 @@ pub(crate) fn list() -> Vec<Route> {
         everybody(pages::STYLE_PATH, get(pages::style)),
         everybody(pages::SCRIPT_PATH, get(pages::script)),
         everybody("/sign-in", get(sign_in::form).post(sign_in::sign_in)),
+        everybody("/welcome/{key}", get(start::link).post(start::use_link)),
+        administrator("/start", get(start::steps)),
         administrator("/sign-out", post(sign_in::sign_out)),
         administrator("/", get(overview::page)),
         administrator("/tokens", get(tokens::page)),

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::door::{Door, REQUEST_LIMIT};
+use crate::visitor::Peer;
 use crate::{App, Listener, routes};
 
 /// Connections at a time. A browser opens six, a reverse proxy a few dozen.
@@ -38,7 +39,7 @@ const GRACE: Duration = Duration::from_secs(15);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 enum Stream {
-    Tcp(TcpStream),
+    Tcp(TcpStream, Peer),
     Unix(UnixStream),
 }
 
@@ -55,8 +56,8 @@ pub(crate) async fn run(listener: Listener, app: App, shutdown: CancellationToke
             let _seat = seat;
             let connection = async {
                 match stream {
-                    Stream::Tcp(stream) => connection(stream, door, shutdown).await,
-                    Stream::Unix(stream) => connection(stream, door, shutdown).await,
+                    Stream::Tcp(stream, peer) => connection(stream, peer, door, shutdown).await,
+                    Stream::Unix(stream) => connection(stream, Peer::Socket, door, shutdown).await,
                 }
             };
             tokio::select! {
@@ -87,7 +88,10 @@ async fn next(
         let seat = seats.clone().acquire_owned().await.ok()?;
         loop {
             let accepted = match listener {
-                Listener::Tcp(listener) => listener.accept().await.map(|(s, _)| Stream::Tcp(s)),
+                Listener::Tcp(listener) => {
+                    let accepted = listener.accept().await;
+                    accepted.map(|(s, from)| Stream::Tcp(s, Peer::Address(from.ip())))
+                }
                 Listener::Unix(listener) => listener.accept().await.map(|(s, _)| Stream::Unix(s)),
             };
             match accepted {
@@ -104,13 +108,13 @@ async fn next(
     }
 }
 
-async fn connection<S>(stream: S, door: Arc<Door>, shutdown: CancellationToken)
+async fn connection<S>(stream: S, peer: Peer, door: Arc<Door>, shutdown: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let door = door.clone();
-        async move { Ok::<_, Infallible>(door.answer(request.map(Body::new)).await) }
+        async move { Ok::<_, Infallible>(door.answer(request.map(Body::new), peer).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

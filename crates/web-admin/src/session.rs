@@ -9,19 +9,29 @@ use axum::http::{Method, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq;
-use token_store::admins::Session;
+use token_store::admins::{Session, Visitor};
 use token_store::{Secret, Store};
 
 use crate::address::{Address, CALLBACK};
 use crate::door::host;
 use crate::error::PageError;
+use crate::visitor::Arrival;
 use crate::{App, Inner};
 
 /// The form field that carries the session's CSRF token.
 const CSRF: &str = "csrf";
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Pages that sign-in may lead back to. A list, so that no link to us can lead elsewhere.
-const RETURNS: [&str; 5] = ["/", "/tokens", "/tokens/add", "/mailboxes", "/relays"];
+const RETURNS: [&str; 6] = [
+    "/",
+    "/start",
+    "/tokens",
+    "/tokens/add",
+    "/mailboxes",
+    "/relays",
+];
+/// How long the way back from a provider is open, in seconds; the consent itself ends by then too.
+const CONSENT_LIFE: u32 = 600;
 
 impl Inner {
     pub(crate) fn store(&self) -> &Store {
@@ -33,22 +43,25 @@ impl Inner {
 pub(crate) struct SignedIn {
     pub(crate) session: Session,
     pub(crate) cookie: Secret,
+    pub(crate) visitor: Visitor,
 }
 
 impl FromRequestParts<App> for SignedIn {
     type Rejection = PageError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, PageError> {
-        match signed_in(&parts.headers, app).await? {
+        let arrival = Arrival::from_request_parts(parts, app).await?;
+        match signed_in(&parts.headers, arrival, app).await? {
             Some(signed_in) => Ok(signed_in),
             None => Err(sign_in_first(parts, &app.address)),
         }
     }
 }
 
-/// The session of a request, if it has one that still lasts.
+/// The session of a request, if it has one that still lasts; and where a proxy signs people in, if it is theirs.
 pub(crate) async fn signed_in(
     headers: &HeaderMap,
+    arrival: Arrival,
     app: &App,
 ) -> Result<Option<SignedIn>, PageError> {
     let Some(cookie) = cookie(headers, session_cookie(&app.address)) else {
@@ -56,14 +69,32 @@ pub(crate) async fn signed_in(
     };
     let cookie = Secret::new(cookie);
     let session = app.store().session(&cookie).await?;
-    Ok(session.map(|session| SignedIn { session, cookie }))
+    let Arrival { visitor, user } = arrival;
+    let session = session.filter(|session| user.is_none_or(|user| user == session.admin));
+    Ok(session.map(|session| SignedIn {
+        session,
+        cookie,
+        visitor,
+    }))
 }
 
-/// Who asked for a page is led to it over sign-in. The callback is not repeated: its code was meant for the
+/// Who asked for a page is led to it over sign-in. When another site led here, the browser kept its cookie back: the page asks
+/// again, by itself. The callback is not repeated: its code was meant for the
 /// session that is gone.
 fn sign_in_first(parts: &Parts, address: &Address) -> PageError {
     let asks_page = matches!(parts.method, Method::GET | Method::HEAD);
     let path = parts.uri.path();
+    let led = parts.headers.get(FETCH_SITE);
+    let led = led.is_some_and(|site| matches!(site.as_bytes(), b"cross-site" | b"same-site"));
+    if led && asks_page && path != CALLBACK {
+        let whole = parts
+            .uri
+            .path_and_query()
+            .map_or(path, |whole| whole.as_str());
+        return PageError::LedHere {
+            to: address.link(whole),
+        };
+    }
     let redirect = (asks_page && path != CALLBACK).then(|| match known_return(path) {
         "/" => address.link("/sign-in"),
         path => address.link(&format!("/sign-in?next={path}")),
@@ -205,16 +236,63 @@ pub(crate) fn sign_in_cookie(address: &Address) -> &'static str {
     }
 }
 
-/// A `Set-Cookie` value. `Lax`, since the provider leads back here from another site and the session must come
-/// along; what changes something is a POST, which it does not come along with.
-pub(crate) fn set_cookie(
+/// The cookie of a browser that went to a provider: the way back is open to it alone.
+pub(crate) fn consent_cookie(address: &Address) -> &'static str {
+    if address.secure {
+        "__Host-postern-consent"
+    } else {
+        "postern-consent"
+    }
+}
+
+/// What the consent is bound to: the session's id and a secret of this browser's. Two tabs of one session share it.
+pub(crate) fn consent_binding(
+    headers: &HeaderMap,
+    address: &Address,
+    by: &SignedIn,
+) -> Result<String, PageError> {
+    let session = &by.session.id;
+    let present = cookie(headers, consent_cookie(address));
+    match present.filter(|present| asked_by(present) == session) {
+        Some(present) => Ok(present.to_owned()),
+        None => Ok(format!("{session}.{}", random_token()?)),
+    }
+}
+
+/// The id of the session that a consent's cookie belongs to.
+pub(crate) fn asked_by(binding: &str) -> &str {
+    binding.split_once('.').map_or("", |(session, _)| session)
+}
+
+/// The session's cookie. `Strict`: nothing that another site leads here to comes with it.
+pub(crate) fn set_session(address: &Address, value: &str) -> Result<HeaderValue, PageError> {
+    set_cookie(address, session_cookie(address), value, "Strict", None)
+}
+
+/// The sign-in form's cookie. Two forms may be open, and one of them came by a link from elsewhere.
+pub(crate) fn set_sign_in(address: &Address, value: &str) -> Result<HeaderValue, PageError> {
+    set_cookie(address, sign_in_cookie(address), value, "Lax", None)
+}
+
+/// The consent's cookie. `Lax`, since the provider leads back here from another site, and short-lived.
+pub(crate) fn set_consent(address: &Address, value: &str) -> Result<HeaderValue, PageError> {
+    let life = Some(CONSENT_LIFE);
+    set_cookie(address, consent_cookie(address), value, "Lax", life)
+}
+
+/// A `Set-Cookie` value; an empty one takes the cookie away.
+fn set_cookie(
     address: &Address,
     name: &str,
     value: &str,
+    same_site: &str,
+    life: Option<u32>,
 ) -> Result<HeaderValue, PageError> {
     let secure = if address.secure { "; Secure" } else { "" };
-    let age = if value.is_empty() { "; Max-Age=0" } else { "" };
-    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{age}");
+    let life = if value.is_empty() { Some(0) } else { life };
+    let age = life.map(|life| format!("; Max-Age={life}"));
+    let age = age.unwrap_or_default();
+    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite={same_site}{secure}{age}");
     HeaderValue::try_from(cookie).map_err(|_| PageError::NotFound)
 }
 
@@ -304,14 +382,29 @@ mod tests {
     }
 
     #[test]
-    fn cookies_are_locked_to_the_host_on_https() {
-        let value = set_cookie(&address(), session_cookie(&address()), "v").unwrap();
+    fn cookies_are_locked_to_the_host_on_https_and_the_sessions_to_the_site() {
         assert_eq!(
-            value,
-            "__Host-postern=v; Path=/; HttpOnly; SameSite=Lax; Secure"
+            set_session(&address(), "v").unwrap(),
+            "__Host-postern=v; Path=/; HttpOnly; SameSite=Strict; Secure"
+        );
+        assert_eq!(
+            set_consent(&address(), "v").unwrap(),
+            "__Host-postern-consent=v; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=600"
         );
         let plain = Address::parse("http://localhost:8025", CALLBACK).unwrap();
-        let gone = set_cookie(&plain, session_cookie(&plain), "").unwrap();
-        assert_eq!(gone, "postern=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0");
+        assert_eq!(
+            set_session(&plain, "").unwrap(),
+            "postern=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"
+        );
+        assert_eq!(
+            set_sign_in(&plain, "v").unwrap(),
+            "postern-sign-in=v; Path=/; HttpOnly; SameSite=Lax"
+        );
+    }
+
+    #[test]
+    fn a_consent_belongs_to_a_session() {
+        assert_eq!(asked_by("id.secret"), "id");
+        assert_eq!(asked_by("no dot"), "");
     }
 }

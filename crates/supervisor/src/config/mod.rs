@@ -12,6 +12,7 @@ mod nearest;
 mod notices;
 pub(crate) mod peek;
 mod pop3;
+mod proxies;
 mod quote;
 mod reader;
 mod relays;
@@ -104,6 +105,8 @@ pub(crate) struct Web {
     pub(crate) public_url: Option<String>,
     /// Appended to the public URL for the OAuth redirect.
     pub(crate) redirect_path: String,
+    /// The reverse proxies in front, and what they are believed.
+    pub(crate) proxies: web_admin::Proxies,
 }
 
 /// A longer file is not a configuration.

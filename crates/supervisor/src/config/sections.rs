@@ -13,8 +13,8 @@ use super::accounts::Known;
 use super::reader::{Field, Section};
 use super::surroundings::{Secrets, Surroundings};
 use super::{
-    Config, KeySource, Log, LogFormat, Web, mailboxes, notices, origin, relays, submission,
-    token_configs,
+    Config, KeySource, Log, LogFormat, Web, mailboxes, notices, origin, proxies, relays,
+    submission, token_configs,
 };
 
 /// Where the package keeps things when the file says nothing.
@@ -196,6 +196,7 @@ fn web(root: &Section<'_>) -> Option<Web> {
         listen: default,
         public_url: None,
         redirect_path: REDIRECT_PATH.to_owned(),
+        proxies: web_admin::Proxies::default(),
     };
     let Some(field) = root.get("web") else {
         return Some(web);
@@ -213,6 +214,7 @@ fn web(root: &Section<'_>) -> Option<Web> {
     {
         web.redirect_path = path;
     }
+    web.proxies = proxies::read(&section);
     if let Some(field) = section.get("listen")
         && let Some(listen) = listen(&field)
     {

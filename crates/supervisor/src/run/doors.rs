@@ -23,6 +23,7 @@ pub(super) struct Doors {
 pub(super) struct Page {
     pub(super) public_url: String,
     pub(super) redirect_path: String,
+    pub(super) proxies: web_admin::Proxies,
     pub(super) library: Arc<Library>,
 }
 
@@ -54,9 +55,11 @@ impl Doors {
 
     /// What the page is told, where there is one.
     pub(super) fn page_parts(&self, config: &Config) -> Option<Page> {
+        let web = config.web.as_ref()?;
         Some(Page {
             public_url: self.public_url.clone()?,
-            redirect_path: config.web.as_ref()?.redirect_path.clone(),
+            redirect_path: web.redirect_path.clone(),
+            proxies: web.proxies.clone(),
             library: config.library.clone(),
         })
     }

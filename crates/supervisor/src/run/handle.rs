@@ -109,6 +109,7 @@ impl Handle {
             library: page.library,
             public_url: page.public_url,
             redirect_path: page.redirect_path,
+            proxies: page.proxies,
             gateway: Arc::new(self.clone()),
         }
     }

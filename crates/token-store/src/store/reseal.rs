@@ -49,6 +49,11 @@ const SEALED: &[Sealed] = &[
         row: "name",
         columns: &["password"],
     },
+    Sealed {
+        table: "admin",
+        row: "name",
+        columns: &["totp"],
+    },
 ];
 
 /// A reader ends within milliseconds; the log is emptied at the next start at the latest.

@@ -4,6 +4,7 @@ use crate::support::{Rig, key, mailbox, open};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use token_store::accounts::{Auth, Declared};
+use token_store::admins::Visitor;
 use token_store::seal::Key;
 use token_store::{CallbackAnswer, Secret, Store, StoreError};
 
@@ -51,7 +52,12 @@ async fn no_secret_is_readable_in_the_files() {
         .unwrap();
     let cookie = rig
         .store()
-        .sign_in("root", Secret::new("planted-admin"))
+        .sign_in(
+            "root",
+            Secret::new("planted-admin"),
+            "",
+            &Visitor::default(),
+        )
         .await
         .unwrap()
         .unwrap();

@@ -3,9 +3,10 @@
 use askama::Template;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::header::{HeaderMap, HeaderValue, ORIGIN, REFERRER_POLICY};
+use axum::http::header::{HeaderMap, HeaderValue, ORIGIN, REFERRER_POLICY, SET_COOKIE};
 use axum::response::Response;
 use provider_template::{Flow, url_is_safe};
+use token_store::admins::{Session, Visitor};
 use token_store::{CallbackAnswer, ConsentError, Consented, SignIn};
 
 use super::tokens::{refreshed, sorry, token_of};
@@ -13,7 +14,10 @@ use super::{Frame, Section, device, html};
 use crate::address::astray;
 use crate::error::{PageError, see_other};
 use crate::flash::Flash;
-use crate::session::{Posted, SignedIn};
+use crate::session::{
+    Posted, SignedIn, asked_by, consent_binding, consent_cookie, cookie, set_consent,
+};
+use crate::visitor::Arrival;
 use crate::{App, Inner};
 
 /// The step between this page and the provider. It is a page with a link that is followed at once, and not a
@@ -67,10 +71,16 @@ pub(crate) async fn request(
         return Ok(see_other(&app.address.link("/tokens")));
     }
     let redirect_uri = &app.address.redirect_uri;
+    // What is pasted comes with the session; who is led back brings the consent's cookie alone.
+    let binding = if paste {
+        by.session.id.clone()
+    } else {
+        consent_binding(&headers, &app.address, by)?
+    };
     let begun = app
         .parts
         .tokens
-        .begin(name, redirect_uri, &by.session.id, sign_in)
+        .begin(name, redirect_uri, &binding, sign_in)
         .await;
     let flash = match begun {
         Ok(url) if url_is_safe(&url) => {
@@ -79,7 +89,12 @@ pub(crate) async fn request(
                 &format!("went to the provider for a new token of {name}"),
             )
             .await;
-            return out(&app, by, name, url, paste);
+            let mut page = out(&app, by, name, url, paste)?;
+            if !paste {
+                let cookie = set_consent(&app.address, &binding)?;
+                page.headers_mut().append(SET_COOKIE, cookie);
+            }
+            return Ok(page);
         }
         Ok(_) => Flash::bad(&format!(
             "Not requested: the URL of {name} for the authorization code is neither https nor loopback."
@@ -127,7 +142,14 @@ pub(crate) async fn paste(State(app): State<App>, posted: Posted) -> Response {
         app.flashes.leave(&posted.by.session.id, flash);
         return see_other(&app.address.link("/tokens"));
     };
-    completed(&app, &posted.by, answer).await
+    let by = &posted.by;
+    let asker = Asker {
+        session: &by.session,
+        binding: &by.session.id,
+        visitor: &by.visitor,
+    };
+    complete(&app, asker, answer).await;
+    see_other(&app.address.link("/tokens"))
 }
 
 fn elsewhere(app: &Inner, origin: &str) -> Flash {
@@ -145,38 +167,64 @@ fn host_of(url: &str) -> &str {
     rest.split(['/', '?', '#']).next().unwrap_or(rest)
 }
 
-/// Where the provider leads back to. It always ends at the tokens page, so that the code in the address stays
-/// neither on the screen nor in the history.
-pub(crate) async fn callback(
-    State(app): State<App>,
-    by: SignedIn,
-    answer: Result<Query<CallbackAnswer>, QueryRejection>,
-) -> Response {
-    let answer = answer.map(|Query(answer)| answer).unwrap_or_default();
-    completed(&app, &by, answer).await
+/// The step between the callback and the tokens page. It is a page of ours and not a redirect: a redirect would still be the
+/// provider's doing, and the session's cookie would not come along.
+#[derive(Template)]
+#[template(path = "landed.html")]
+struct LandedPage {
+    frame: Frame,
 }
 
-/// Hands an answer in and leads to the tokens page, with word of how it went.
-async fn completed(app: &Inner, by: &SignedIn, answer: CallbackAnswer) -> Response {
-    let flash = match app.parts.tokens.complete(&by.session.id, answer).await {
-        Ok(consented) => {
-            app.parts.gateway.tokens_changed(&consented.config);
-            app.audit(by, &format!("got a new token for {}", consented.config))
-                .await;
-            arrived(&consented)
-        }
-        Err(error) => {
-            app.audit(by, "came back from the provider without a token")
-                .await;
-            failed(error)
-        }
+/// Where the provider leads back to. It goes on at once, so that the code in the address stays neither on the screen nor in
+/// the history.
+pub(crate) async fn callback(
+    State(app): State<App>,
+    headers: HeaderMap,
+    arrival: Arrival,
+    answer: Result<Query<CallbackAnswer>, QueryRejection>,
+) -> Result<Response, PageError> {
+    let binding = cookie(&headers, consent_cookie(&app.address)).ok_or(PageError::NotTheAsker)?;
+    let session = app.store().session_of_id(asked_by(binding))?;
+    let session = session.ok_or(PageError::NotTheAsker)?;
+    let answer = answer.map(|Query(answer)| answer).unwrap_or_default();
+    let asker = Asker {
+        session: &session,
+        binding,
+        visitor: &arrival.visitor,
     };
-    app.flashes.leave(&by.session.id, flash);
-    let mut response = see_other(&app.address.link("/tokens"));
+    complete(&app, asker, answer).await;
+    let frame = app.bare_frame("Back from the provider");
+    let mut response = html(&LandedPage { frame })?;
     response
         .headers_mut()
         .insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    response
+    Ok(response)
+}
+
+/// Who hands in an answer, and what proves that it is theirs.
+struct Asker<'a> {
+    session: &'a Session,
+    binding: &'a str,
+    visitor: &'a Visitor,
+}
+
+/// Hands an answer in, and leaves word of how it went for the next page of the session.
+async fn complete(app: &Inner, asker: Asker<'_>, answer: CallbackAnswer) {
+    let Session { admin, id, .. } = asker.session;
+    let flash = match app.parts.tokens.complete(asker.binding, answer).await {
+        Ok(consented) => {
+            app.parts.gateway.tokens_changed(&consented.config);
+            let what = format!("got a new token for {}", consented.config);
+            app.audit_as(admin, &what, asker.visitor).await;
+            arrived(&consented)
+        }
+        Err(error) => {
+            let what = "came back from the provider without a token";
+            app.audit_as(admin, what, asker.visitor).await;
+            failed(error)
+        }
+    };
+    app.flashes.leave(id, flash);
 }
 
 /// Good news, and who signed in.

@@ -11,6 +11,7 @@ mod notes;
 mod notices;
 pub(crate) mod overview;
 pub(crate) mod sign_in;
+pub(crate) mod start;
 pub(crate) mod tokens;
 
 use askama::Template;
@@ -22,6 +23,7 @@ use crate::flash::Flash;
 use crate::session::SignedIn;
 use crate::{App, Inner};
 use notices::Notices;
+use token_store::admins::Visitor;
 
 /// The style sheet's route.
 pub(crate) const STYLE_PATH: &str = "/style.css";
@@ -114,12 +116,13 @@ impl Inner {
 
     /// Writes a line of the audit. What it is about is done by then, so a failure goes to the log only.
     pub(crate) async fn audit(&self, by: &SignedIn, what: &str) {
-        self.audit_as(&by.session.admin, what).await;
+        self.audit_as(&by.session.admin, what, &by.visitor).await;
     }
 
-    async fn audit_as(&self, admin: &str, what: &str) {
-        tracing::info!(admin, what, "admin page");
-        if let Err(error) = self.store().audit(admin, what).await {
+    async fn audit_as(&self, admin: &str, what: &str, visitor: &Visitor) {
+        let from = &*visitor.address;
+        tracing::info!(admin, what, from, "admin page");
+        if let Err(error) = self.store().audit_from(admin, what, from).await {
             tracing::error!(%error, admin, what, "the audit could not be written");
         }
     }
@@ -182,14 +185,22 @@ struct ErrorPage<'a> {
     frame: Frame,
     words: &'a str,
     sign_in: bool,
+    again: Option<String>,
 }
 
 /// Renders the page of an error; plain words should even that fail.
-pub(crate) fn error_page(app: &App, title: &str, words: &str, sign_in: bool) -> Html<String> {
+pub(crate) fn error_page(
+    app: &App,
+    title: &str,
+    words: &str,
+    sign_in: bool,
+    again: Option<String>,
+) -> Html<String> {
     let page = ErrorPage {
         frame: app.bare_frame(title),
         words,
         sign_in,
+        again,
     };
     Html(page.render().unwrap_or_else(|_| words.to_owned()))
 }

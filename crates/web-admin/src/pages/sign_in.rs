@@ -12,9 +12,10 @@ use super::{Frame, Section, html};
 use crate::App;
 use crate::error::{PageError, see_other};
 use crate::session::{
-    Fields, Posted, cookie, known_return, random_token, same, session_cookie, set_cookie,
-    sign_in_cookie, signed_in,
+    Fields, Posted, cookie, known_return, random_token, same, set_consent, set_session,
+    set_sign_in, sign_in_cookie, signed_in,
 };
+use crate::visitor::Arrival;
 
 /// The form field that repeats the sign-in cookie.
 const TOKEN: &str = "sign_in_token";
@@ -44,11 +45,21 @@ pub(crate) struct Asked {
 pub(crate) async fn form(
     State(app): State<App>,
     headers: HeaderMap,
+    arrival: Arrival,
     Query(asked): Query<Asked>,
 ) -> Result<Response, PageError> {
     let next = known_return(&asked.next);
-    if signed_in(&headers, &app).await?.is_some() {
+    if signed_in(&headers, arrival.clone(), &app).await?.is_some() {
         return Ok(see_other(&app.address.link(next)));
+    }
+    let mut mistake = None;
+    if let Some(user) = &arrival.user {
+        if let Some(session) = app.store().open_session(user, &arrival.visitor).await? {
+            return welcome(&app, user, &session, next, &arrival).await;
+        }
+        mistake = Some(format!(
+            "The proxy has signed {user} in, and there is no administrator of that name here."
+        ));
     }
     let page = SignInPage {
         frame: app.bare_frame("Sign in"),
@@ -56,7 +67,7 @@ pub(crate) async fn form(
         token: sign_in_token(&app, &headers)?,
         next,
         name: String::new(),
-        mistake: None,
+        mistake,
         signed_out: asked.signed_out.is_some(),
     };
     show(&app, StatusCode::OK, &page)
@@ -77,7 +88,7 @@ fn sign_in_token(app: &App, headers: &HeaderMap) -> Result<String, PageError> {
 }
 
 fn show(app: &App, status: StatusCode, page: &SignInPage) -> Result<Response, PageError> {
-    let cookie = set_cookie(&app.address, sign_in_cookie(&app.address), &page.token)?;
+    let cookie = set_sign_in(&app.address, &page.token)?;
     Ok((status, [(SET_COOKIE, cookie)], html(page)?).into_response())
 }
 
@@ -85,6 +96,7 @@ fn show(app: &App, status: StatusCode, page: &SignInPage) -> Result<Response, Pa
 pub(crate) async fn sign_in(
     State(app): State<App>,
     headers: HeaderMap,
+    arrival: Arrival,
     fields: Fields,
 ) -> Result<Response, PageError> {
     let token = cookie(&headers, sign_in_cookie(&app.address)).unwrap_or_default();
@@ -96,13 +108,16 @@ pub(crate) async fn sign_in(
     let name = fields.text("name");
     let next = known_return(fields.raw("next"));
     let password = Secret::new(fields.raw("password"));
-    let (status, mistake) = match app.store().sign_in(name, password).await {
-        Ok(Some(session)) => return welcome(&app, name, &session, next).await,
+    let code = fields.text("code");
+    let visitor = &arrival.visitor;
+    let signed_in = app.store().sign_in(name, password, code, visitor).await;
+    let (status, mistake) = match signed_in {
+        Ok(Some(session)) => return welcome(&app, name, &session, next, &arrival).await,
         Ok(None) => {
-            tracing::warn!(name, "admin page: sign-in refused");
+            tracing::warn!(name, from = visitor.address, "admin page: sign-in refused");
             (
                 StatusCode::UNAUTHORIZED,
-                "Name or password is wrong.".to_owned(),
+                "Name, password or code is wrong.".to_owned(),
             )
         }
         Err(StoreError::Patience { after }) => {
@@ -124,15 +139,17 @@ pub(crate) async fn sign_in(
     show(&app, status, &page)
 }
 
-async fn welcome(
+/// Gives the new session's cookie and goes on.
+pub(super) async fn welcome(
     app: &App,
     name: &str,
     session: &Secret,
     next: &str,
+    arrival: &Arrival,
 ) -> Result<Response, PageError> {
-    app.audit_as(name, "signed in").await;
-    let session = set_cookie(&app.address, session_cookie(&app.address), session.expose())?;
-    let spent = set_cookie(&app.address, sign_in_cookie(&app.address), "")?;
+    app.audit_as(name, "signed in", &arrival.visitor).await;
+    let session = set_session(&app.address, session.expose())?;
+    let spent = set_sign_in(&app.address, "")?;
     Ok(with_cookies([session, spent], &app.address.link(next)))
 }
 
@@ -143,9 +160,10 @@ pub(crate) async fn sign_out(
 ) -> Result<Response, PageError> {
     app.store().sign_out(&posted.by.cookie).await?;
     app.audit(&posted.by, "signed out").await;
-    let gone = set_cookie(&app.address, session_cookie(&app.address), "")?;
+    let gone = set_session(&app.address, "")?;
+    let consent = set_consent(&app.address, "")?;
     Ok(with_cookies(
-        [gone],
+        [gone, consent],
         &app.address.link("/sign-in?signed_out=1"),
     ))
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::error::PageError;
 use crate::routes::{self, Access};
+use crate::visitor::Peer;
 
 use axum::Router;
 use axum::body::Body;
@@ -147,7 +148,7 @@ async fn sign_in_needs_the_forms_own_token_and_says_nothing_of_what_was_wrong() 
     let cookies: Vec<_> = answer.all("set-cookie").collect();
     assert!(cookies[0].starts_with("postern="), "{cookies:?}");
     assert!(
-        cookies[0].ends_with("; Path=/; HttpOnly; SameSite=Lax"),
+        cookies[0].ends_with("; Path=/; HttpOnly; SameSite=Strict"),
         "{cookies:?}"
     );
     assert_eq!(
@@ -179,7 +180,7 @@ async fn a_planted_session_cookie_is_not_taken_over_by_sign_in() {
 async fn without_an_administrator_the_page_says_which_command_makes_one() {
     let world = World::without_administrator().await;
     let page = world.browser().get("/sign-in").await;
-    page.shows("postern admin password");
+    page.shows("postern admin link");
     page.hides("type=\"password\"");
 }
 
@@ -296,7 +297,7 @@ async fn a_panic_is_a_page_and_a_late_answer_too() {
         .header("host", "localhost")
         .body(Body::empty())
         .unwrap();
-    let answer = door.answer(request).await;
+    let answer = door.answer(request, Peer::Socket).await;
     assert_eq!(answer.status(), 500);
     assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
     tasks.close();
@@ -314,6 +315,7 @@ async fn a_handler_that_hangs_is_answered_for_within_the_limit() {
         library: Arc::new(Library::load(None)),
         public_url: "https://helpdesk.example.com".to_owned(),
         redirect_path: "/oauth2/callback".to_owned(),
+        proxies: Proxies::default(),
         gateway: Arc::new(Daemon::default()),
     };
     let app = crate::app(parts).unwrap();
@@ -323,7 +325,7 @@ async fn a_handler_that_hangs_is_answered_for_within_the_limit() {
         .header("host", "localhost")
         .body(Body::empty())
         .unwrap();
-    assert_eq!(door.answer(request).await.status(), 503);
+    assert_eq!(door.answer(request, Peer::Socket).await.status(), 503);
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@ mod doors;
 mod edit;
 mod notices;
 mod pages;
+mod proxies;
+mod start;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -26,7 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Gateway, Listener, Parts, serve};
+use crate::{Gateway, Listener, Parts, Proxies, serve};
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -87,6 +89,7 @@ impl World {
             library: Arc::new(Library::load(None)),
             public_url: format!("http://{address}/postern"),
             redirect_path: "/oauth2/callback".to_owned(),
+            proxies: Proxies::default(),
             gateway: daemon.clone(),
         };
         let mut server = JoinSet::new();
@@ -104,6 +107,17 @@ impl World {
             server,
             _folder: folder,
         }
+    }
+
+    /// Serves the same databases at another port, with something changed.
+    async fn serve_again(&mut self, change: impl FnOnce(&mut Parts)) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.address = listener.local_addr().unwrap();
+        self.parts.public_url = format!("http://{}/postern", self.address);
+        change(&mut self.parts);
+        let (parts, shutdown) = (self.parts.clone(), self.shutdown.clone());
+        self.server
+            .spawn(serve(Listener::Tcp(listener), parts, shutdown));
     }
 
     fn store(&self) -> &Store {

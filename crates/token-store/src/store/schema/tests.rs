@@ -224,3 +224,33 @@ fn a_sealed_value_of_one_subject_does_not_open_for_another() {
     let sealed = key().seal(&place("c\na@x"), &Secret::new("s")).unwrap();
     assert!(key().open(&place("c\nb@x"), &sealed).is_err());
 }
+
+#[tokio::test]
+async fn sessions_and_audit_of_the_second_version_go_on_in_the_third() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = released(folder.path());
+    let mut connection = Connection::open(&path).unwrap();
+    connection
+        .pragma_update(None, "foreign_keys", false)
+        .unwrap();
+    migrations().to_version(&mut connection, 2).unwrap();
+    let cookie = Secret::new("the cookie of somebody at work");
+    let now = crate::now();
+    connection
+        .execute(
+            "INSERT INTO session (id, admin, csrf, created_at, seen_at) VALUES (?1, 'admin', 'in clear', ?2, ?2)",
+            (crate::seal::digest(cookie.expose()), now),
+        )
+        .unwrap();
+    drop(connection);
+    let store = Store::open(&path, key()).unwrap();
+    let session = store.session(&cookie).await.unwrap().unwrap();
+    assert_eq!(session.admin, "admin");
+    assert!(!session.csrf.is_empty() && session.csrf != "in clear");
+    assert_eq!(store.audited(10).unwrap()[0].source, "");
+    assert!(!store.admins().unwrap()[0].second_factor);
+    let bytes = std::fs::read(&path).unwrap();
+    let token = session.csrf.as_bytes();
+    let found = bytes.windows(token.len()).any(|window| window == token);
+    assert!(!found, "the CSRF token is stored nowhere");
+}
