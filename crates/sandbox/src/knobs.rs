@@ -50,6 +50,8 @@ pub struct Features {
     pub end_expired_sessions: bool,
     /// SIZE that SMTP announces, in bytes.
     pub max_size: usize,
+    /// What SMTP offers beside SIZE and AUTH; CHUNKING and DSN are understood where they are here.
+    pub smtp_extensions: Vec<&'static str>,
     /// What POP3 offers beyond the least.
     pub pop3: Pop3Features,
 }
@@ -92,6 +94,7 @@ impl Default for Features {
             end_expired_sessions: false,
             // What Microsoft 365 announces.
             max_size: 157_286_400,
+            smtp_extensions: vec!["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"],
             pop3: Pop3Features {
                 capa: true,
                 uidl: Uidl::Unique,

@@ -20,6 +20,8 @@ pub struct Submitted {
     pub sender: String,
     /// The recipients that were accepted, as they were written.
     pub recipients: Vec<String>,
+    /// What MAIL said after the address, and then what each accepted RCPT did.
+    pub parameters: Vec<String>,
     /// The message, with its last CRLF.
     pub bytes: Vec<u8>,
 }

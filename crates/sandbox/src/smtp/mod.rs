@@ -1,4 +1,5 @@
 //! The submission server: EHLO, AUTH, envelope, and the message byte for byte.
+mod path;
 mod unstuff;
 
 use base64::Engine;
@@ -11,6 +12,7 @@ use wire::lines::{LineError, Lines};
 use crate::fault::{Fault, Service};
 use crate::sign_in::{self, Presented, SignedIn};
 use crate::state::{Shared, Submitted};
+use path::path;
 use unstuff::Unstuffer;
 
 /// Silence that ends a session (RFC 5321 section 4.5.3.2.7).
@@ -31,6 +33,7 @@ pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         greeted: false,
         user: None,
         envelope: None,
+        chunks: Vec::new(),
     };
     // Whatever ends a connection, the client sees it; there is nobody else to tell.
     session.converse().await.ok();
@@ -44,11 +47,14 @@ struct Session {
     greeted: bool,
     user: Option<SignedIn>,
     envelope: Option<Envelope>,
+    /// What BDAT brought so far.
+    chunks: Vec<u8>,
 }
 
 struct Envelope {
     sender: String,
     recipients: Vec<String>,
+    parameters: Vec<String>,
 }
 
 impl Session {
@@ -115,6 +121,7 @@ impl Session {
             "NOOP" => "250 2.0.0 fine".to_owned(),
             "RSET" => {
                 self.envelope = None;
+                self.chunks.clear();
                 "250 2.0.0 forgotten".to_owned()
             }
             "QUIT" => "221 2.0.0 see you".to_owned(),
@@ -122,6 +129,7 @@ impl Session {
             "MAIL" => self.mail(arguments),
             "RCPT" => self.rcpt(arguments),
             "DATA" => self.data().await?,
+            "BDAT" if self.offers("CHUNKING") => self.chunk(arguments).await?,
             _ => "500 5.5.1 this command is unknown here".to_owned(),
         };
         Ok(reply)
@@ -129,11 +137,16 @@ impl Session {
 
     fn extensions(&self) -> String {
         let features = self.shared.with(|state| state.features.clone());
-        format!(
-            "250-sandbox\r\n250-PIPELINING\r\n250-SIZE {}\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-AUTH {}\r\n250 ENHANCEDSTATUSCODES",
-            features.max_size,
-            features.mechanisms.join(" ")
-        )
+        let mut reply = format!("250-sandbox\r\n250-SIZE {}\r\n", features.max_size);
+        for extension in &features.smtp_extensions {
+            reply.push_str(&format!("250-{extension}\r\n"));
+        }
+        reply + &format!("250 AUTH {}", features.mechanisms.join(" "))
+    }
+
+    fn offers(&self, extension: &str) -> bool {
+        self.shared
+            .with(|state| state.features.smtp_extensions.contains(&extension))
     }
 
     /// AUTH (RFC 4954), with the initial response or after a 334.
@@ -207,23 +220,30 @@ impl Session {
                 "SIZE" if value.parse().is_ok_and(|size: usize| size <= max_size) => {}
                 "SIZE" => return "552 5.3.4 the message is too large".to_owned(),
                 "BODY" | "SMTPUTF8" | "AUTH" => {}
+                "RET" | "ENVID" if self.offers("DSN") => {}
                 _ => return format!("555 5.5.4 {name} is not offered"),
             }
         }
         self.envelope = Some(Envelope {
             sender,
             recipients: Vec::new(),
+            parameters: vec![parameters.trim().to_owned()],
         });
+        self.chunks.clear();
         "250 2.1.0 fine".to_owned()
     }
 
     fn rcpt(&mut self, arguments: &str) -> String {
+        let dsn = self.offers("DSN");
         let Some(envelope) = &mut self.envelope else {
             return "503 5.5.1 MAIL first".to_owned();
         };
-        let Some((recipient, _)) = path(arguments, "TO:") else {
+        let Some((recipient, parameters)) = path(arguments, "TO:") else {
             return "501 5.5.4 expected TO:<address>".to_owned();
         };
+        if !dsn && !parameters.trim().is_empty() {
+            return "555 5.5.4 no parameter is offered here".to_owned();
+        }
         if envelope.recipients.len() >= RECIPIENTS {
             return "452 4.5.3 too many recipients".to_owned();
         }
@@ -233,6 +253,7 @@ impl Session {
             "full" => "452 4.2.2 the mailbox is full".to_owned(),
             _ => {
                 envelope.recipients.push(recipient);
+                envelope.parameters.push(parameters.trim().to_owned());
                 "250 2.1.5 fine".to_owned()
             }
         }
@@ -252,6 +273,43 @@ impl Session {
         let Some(bytes) = self.message().await? else {
             return Ok("552 5.3.4 the message is too large".to_owned());
         };
+        self.take(envelope, bytes).await
+    }
+
+    /// BDAT (RFC 3030): the bytes are read whatever becomes of them.
+    async fn chunk(&mut self, arguments: &str) -> Result<String, LineError> {
+        let (size, last) = match arguments.split_once(' ') {
+            Some((size, word)) => (size, word.eq_ignore_ascii_case("LAST")),
+            None => (arguments, false),
+        };
+        let Ok(size) = size.parse() else {
+            return Ok("501 5.5.4 expected a number".to_owned());
+        };
+        let chunk = self.lines.take(size).await?;
+        match &self.envelope {
+            Some(envelope) if !envelope.recipients.is_empty() => {}
+            _ => return Ok("503 5.5.1 no valid recipients".to_owned()),
+        }
+        self.chunks.extend(chunk);
+        let max_size = self.shared.with(|state| state.features.max_size);
+        if self.chunks.len() > max_size {
+            self.envelope = None;
+            return Ok("552 5.3.4 the message is too large".to_owned());
+        }
+        match self.envelope.take() {
+            Some(envelope) if last => {
+                let bytes = std::mem::take(&mut self.chunks);
+                self.take(envelope, bytes).await
+            }
+            open => {
+                self.envelope = open;
+                Ok(format!("250 2.0.0 {size} bytes"))
+            }
+        }
+    }
+
+    /// A whole message.
+    async fn take(&mut self, envelope: Envelope, bytes: Vec<u8>) -> Result<String, LineError> {
         let fault = self.shared.fault(Service::Smtp, ".");
         match &fault {
             None | Some(Fault::Lose | Fault::Cut(_) | Fault::Withhold(_)) => {}
@@ -264,6 +322,7 @@ impl Session {
             user: user.unwrap_or_default(),
             sender: envelope.sender,
             recipients: envelope.recipients,
+            parameters: envelope.parameters,
             bytes,
         };
         let kept = self.shared.with(|state| {
@@ -328,40 +387,5 @@ impl Session {
             self.out.clear();
         }
         Ok(())
-    }
-}
-
-/// The address of `FROM:<a@b> PARAMETERS`, and the parameters. A quoted local part may hold a `>`.
-fn path<'a>(arguments: &'a str, keyword: &str) -> Option<(String, &'a str)> {
-    let start = arguments.get(..keyword.len())?;
-    if !start.eq_ignore_ascii_case(keyword) {
-        return None;
-    }
-    let rest = arguments[keyword.len()..].trim_start().strip_prefix('<')?;
-    let mut quoted = false;
-    let mut escaped = false;
-    let end = rest.find(|c| {
-        let ends = c == '>' && !quoted;
-        quoted ^= c == '"' && !escaped;
-        escaped = c == '\\' && !escaped;
-        ends
-    })?;
-    Some((rest[..end].to_owned(), &rest[end + 1..]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_what_stands_in_angle_brackets() {
-        let parse = |text| path(text, "FROM:").map(|(address, rest)| (address, rest.to_owned()));
-        let parsed = |address: &str, rest: &str| Some((address.to_owned(), rest.to_owned()));
-        assert_eq!(parse("FROM:<a@b> SIZE=1"), parsed("a@b", " SIZE=1"));
-        assert_eq!(parse("from: <>"), parsed("", ""));
-        assert_eq!(parse(r#"FROM:<"a>\"b"@c> X"#), parsed(r#""a>\"b"@c"#, " X"));
-        assert_eq!(parse("FROM:a@b"), None);
-        assert_eq!(parse("TO:<a@b>"), None);
-        assert_eq!(parse("FROM:<a@b"), None);
     }
 }

@@ -11,7 +11,8 @@ pub(super) struct Diagnosis {
     pub(super) reply: Option<String>,
 }
 
-/// Reads the words: a reply stands in them as `550 5.1.1 text`. Without one the status says only what kind of report it is.
+/// Reads the words: a reply stands in them as `550 5.1.1 text`, a reason of Postern's own as `5.3.4 text`. Without either the
+/// status says only what kind of report it is.
 pub(super) fn diagnose(report: Report, why: &str) -> Diagnosis {
     let reply = reply(why);
     let class = match report {
@@ -21,7 +22,11 @@ pub(super) fn diagnose(report: Report, why: &str) -> Diagnosis {
     };
     // A message that was given up after days has a temporary code, which RFC 3464 section 2.3.4 lets a failure have.
     let fits = |code: &String| report == Report::Failed || code.starts_with(class);
-    let status = reply.and_then(enhanced).filter(fits);
+    let status = match reply {
+        Some(reply) => reply.split(' ').nth(1).and_then(enhanced),
+        None => starts(why).find_map(|text| enhanced(text.split(' ').next()?)),
+    };
+    let status = status.filter(fits);
     Diagnosis {
         status: status.unwrap_or_else(|| format!("{class}.0.0")),
         reply: reply.map(str::to_owned),
@@ -30,9 +35,7 @@ pub(super) fn diagnose(report: Report, why: &str) -> Diagnosis {
 
 /// From its three-digit code on, without what Postern adds in brackets.
 fn reply(why: &str) -> Option<&str> {
-    // What Postern puts before a reply ends with a colon.
-    let starts = std::iter::once(0).chain(why.match_indices(": ").map(|(at, _)| at + 2));
-    let found = starts.map(|at| &why[at..]).find(|text| {
+    let found = starts(why).find(|text| {
         let (code, rest) = text.split_at_checked(3).unwrap_or(("", ""));
         code.bytes().all(|b| b.is_ascii_digit())
             && matches!(code.as_bytes().first(), Some(b'2'..=b'5'))
@@ -41,8 +44,13 @@ fn reply(why: &str) -> Option<&str> {
     Some(found.split(" (in answer to ").next().unwrap_or(found))
 }
 
-fn enhanced(reply: &str) -> Option<String> {
-    let word = reply.split(' ').nth(1)?;
+/// What Postern puts before a reply, or before a reason of its own, ends with a colon.
+fn starts(why: &str) -> impl Iterator<Item = &str> {
+    let after_colon = why.match_indices(": ").map(|(at, _)| at + 2);
+    std::iter::once(0).chain(after_colon).map(|at| &why[at..])
+}
+
+fn enhanced(word: &str) -> Option<String> {
     let parts: Vec<&str> = word.split('.').collect();
     let number =
         |part: &&str| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
@@ -87,6 +95,12 @@ mod tests {
                 "250 2.0.0 Ok: queued",
                 "2.0.0",
                 Some("250 2.0.0 Ok: queued"),
+            ),
+            (
+                Report::Failed,
+                "refused: 5.3.4 the message has 25 bytes, and the server takes at most 20",
+                "5.3.4",
+                None,
             ),
             (Report::Failed, "", "5.0.0", None),
             (Report::Failed, "550", "5.0.0", None),

@@ -1,20 +1,15 @@
 //! One claimed message: over a kept or a new connection to the server, and every recipient's answer into the spool.
 use super::connect::Account;
 use super::judge::{Trouble, Verdict, judge};
-use crate::smtp_client::{Answer, Client, Envelope, Sent, Stage};
+use super::needs::{Needs, needs};
+use super::record::{keep_recording, release};
+use crate::smtp_client::{Answer, Client, Envelope, Sent, Stage, To};
 use futures_util::future::join_all;
-use spool::{DeliveryId, OutClaim, OutRecipient, Outcome, SpoolError};
+use spool::{DeliveryId, OutClaim, OutRecipient, Outcome, Pieces, SpoolError, Stored};
 use std::sync::Arc;
-use std::time::Duration;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 use wire::dial::Stream;
-
-/// How often, and how long in all, an outcome that could not be recorded is tried again. As long as a delivered message is not
-/// recorded, it could go out once more.
-const RECORD_PAUSE: Duration = Duration::from_secs(1);
-const RECORD_TRIES: u32 = 300;
-/// As often a claim that could not be put back is tried again: it would be in nobody's hands until its lease ends.
-const RELEASE_TRIES: u32 = 10;
+use wire::smtp::Capabilities;
 
 /// How a task ended.
 pub(crate) struct Carried {
@@ -47,9 +42,10 @@ pub(crate) async fn carry(
     kept: Option<Client<Stream>>,
 ) -> Carried {
     if let Some(client) = kept {
+        let reports = client.offered.dsn;
         let sent = exchange(&account, &claim, client).await;
         if !sent.untouched && !is_sign_in_over(&sent.answers) {
-            return settle(&account, &claim, sent).await;
+            return settle(&account, &claim, sent, reports).await;
         }
     }
     let connected = tokio::select! {
@@ -59,8 +55,9 @@ pub(crate) async fn carry(
     };
     match connected {
         Ok(client) => {
+            let reports = client.offered.dsn;
             let sent = exchange(&account, &claim, client).await;
-            settle(&account, &claim, sent).await
+            settle(&account, &claim, sent, reports).await
         }
         Err(trouble) => Carried::untouched(claim, Some(trouble)),
     }
@@ -73,24 +70,15 @@ fn is_sign_in_over(answers: &[Answer]) -> bool {
 }
 
 async fn exchange(account: &Account, claim: &OutClaim, client: Client<Stream>) -> Sent<Stream> {
-    let recipients: Vec<&str> = claim
-        .recipients
-        .iter()
-        .map(|r| r.address.as_str())
-        .collect();
-    let stored = match account.parts.spool.open_body(claim.message).await {
-        Ok(stored) => stored,
-        Err(error) => {
-            let answer = match error {
-                SpoolError::Torn { .. } | SpoolError::Gone(_) => {
-                    Answer::Impossible(error.to_string())
-                }
-                _ => Answer::Lost(error.to_string()),
-            };
+    let recipients: Vec<To<'_>> = claim.recipients.iter().map(to).collect();
+    let (stored, needs) = match open(account, claim, &client.offered).await {
+        Ok(opened) => opened,
+        Err(answer) => {
             return Sent {
                 connection: Some(client),
                 answers: vec![answer; recipients.len()],
                 untouched: false,
+                chunking_refused: false,
             };
         }
     };
@@ -99,14 +87,58 @@ async fn exchange(account: &Account, claim: &OutClaim, client: Client<Stream>) -
         recipients: &recipients,
         size: claim.size,
         smtputf8: claim.smtputf8,
-        eight_bit: claim.eight_bit,
+        utf8_header: needs.utf8_header,
+        eight_bit: needs.eight_bit,
+        ret: claim.ret,
+        envid: claim.envid.as_deref(),
     };
-    client.send(envelope, spool::Pieces::of(stored)).await
+    let sent = client.send(envelope, Pieces::of(stored)).await;
+    if sent.chunking_refused {
+        account.give_up_chunking();
+    }
+    sent
+}
+
+/// The message's text, and what it needs of a server. What was declared at submission counts, unless this server cannot
+/// do it: then the text itself is asked, for a client may declare out of habit.
+async fn open(
+    account: &Account,
+    claim: &OutClaim,
+    offered: &Capabilities,
+) -> Result<(Stored, Needs), Answer> {
+    let declared = Needs {
+        eight_bit: claim.eight_bit,
+        utf8_header: claim.smtputf8,
+    };
+    let lacks = (declared.eight_bit && !offered.eight_bit_mime)
+        || (declared.utf8_header && !offered.smtputf8);
+    let body = account.parts.spool.open_body(claim.message);
+    let stored = body.await.map_err(|error| match error {
+        SpoolError::Torn { .. } | SpoolError::Gone(_) => Answer::Impossible(error.to_string()),
+        _ => Answer::Lost(error.to_string()),
+    })?;
+    if !lacks {
+        return Ok((stored, declared));
+    }
+    let lost = |error: std::io::Error| Answer::Lost(error.to_string());
+    let found = needs(Pieces::of(stored)).await.map_err(lost)?;
+    let again = account.parts.spool.open_body(claim.message).await;
+    let stored = again.map_err(|error| Answer::Lost(error.to_string()))?;
+    Ok((stored, found))
+}
+
+fn to(recipient: &OutRecipient) -> To<'_> {
+    To {
+        address: &recipient.address,
+        notify: recipient.notify,
+        orcpt: recipient.orcpt.as_deref(),
+    }
 }
 
 /// Records each recipient's outcome before the connection is used again, so that no more than one message for each
-/// connection is ever between its answer and the disk.
-async fn settle(account: &Account, claim: &OutClaim, sent: Sent<Stream>) -> Carried {
+/// connection is ever between its answer and the disk. `reports`: the server was told what the submitter wants to know, and
+/// answers for it from here on.
+async fn settle(account: &Account, claim: &OutClaim, sent: Sent<Stream>, reports: bool) -> Carried {
     let mut trouble: Option<Trouble> = None;
     let mut released = Vec::new();
     let mut outcomes = Vec::new();
@@ -132,11 +164,11 @@ async fn settle(account: &Account, claim: &OutClaim, sent: Sent<Stream>) -> Carr
         .answers
         .iter()
         .any(|answer| matches!(answer, Answer::Reply(..)));
-    join_all(
-        outcomes
-            .into_iter()
-            .map(|(delivery, outcome)| record(account, delivery, outcome)),
-    )
+    let tell = |delivery: DeliveryId| !reports && asks_to_be_told(account, claim, delivery);
+    join_all(outcomes.into_iter().map(|(delivery, outcome)| {
+        let tell = tell(delivery);
+        keep_recording(account, delivery, outcome, tell)
+    }))
     .await;
     release(account, released).await;
     Carried {
@@ -147,57 +179,12 @@ async fn settle(account: &Account, claim: &OutClaim, sent: Sent<Stream>) -> Carr
     }
 }
 
-/// Puts an outcome on disk, against a spool that can't for a while.
-pub(crate) async fn record(account: &Account, delivery: DeliveryId, outcome: Outcome) {
-    for _ in 0..RECORD_TRIES {
-        match account
-            .parts
-            .spool
-            .settle(delivery, outcome.clone(), None, &account.policy)
-            .await
-        {
-            Ok(_) => return,
-            // Somebody else decided meanwhile: a person deleted it, or its lease had ended.
-            Err(SpoolError::NotClaimed(_)) => {
-                return warn!(
-                    relay = account.name(),
-                    delivery = delivery.0,
-                    ?outcome,
-                    "an outcome came too late to count"
-                );
-            }
-            Err(error) => {
-                warn!(relay = account.name(), delivery = delivery.0, %error, "an outcome could not be recorded yet")
-            }
-        }
-        tokio::time::sleep(RECORD_PAUSE).await;
-    }
-    error!(
-        relay = account.name(),
-        delivery = delivery.0,
-        ?outcome,
-        "an outcome was not recorded; the delivery may be repeated"
-    );
-}
-
-/// Puts claims back as they were. If that keeps failing, the lease runs out by itself.
-pub(crate) async fn release(account: &Account, deliveries: Vec<DeliveryId>) {
-    if deliveries.is_empty() {
-        return;
-    }
-    for _ in 0..RELEASE_TRIES {
-        match account.parts.spool.release(deliveries.clone()).await {
-            Ok(()) => return,
-            Err(error) => {
-                warn!(relay = account.name(), %error, "claims could not be put back yet")
-            }
-        }
-        tokio::time::sleep(RECORD_PAUSE).await;
-    }
-    error!(
-        relay = account.name(),
-        "claims were not put back; their messages wait until the lease ends"
-    );
+/// Whether the submitter wants to hear that this recipient's copy left, and somebody is there to be told.
+fn asks_to_be_told(account: &Account, claim: &OutClaim, delivery: DeliveryId) -> bool {
+    let mut recipients = claim.recipients.iter();
+    let recipient = recipients.find(|recipient| recipient.delivery == delivery);
+    let wanted = recipient.and_then(|r| r.notify).is_some_and(|n| n.success);
+    wanted && !claim.sender.is_empty() && account.relay.bounces_to.is_some()
 }
 
 /// One line for each recipient whose message did not go through.

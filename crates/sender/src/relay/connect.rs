@@ -5,7 +5,7 @@ use crate::host_name;
 use crate::smtp_client::{Client, ClientError, Identity, Patience};
 use spool::schedule::Policy;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use token_store::accounts::Relay;
 use token_store::{AccessToken, Credential};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,8 @@ pub(crate) struct Account {
     /// The version of a fresh token that was refused too. Rejecting it again would ask for token after token
     /// while the fault lies elsewhere.
     refused_fresh: AtomicI64,
+    /// The server offered CHUNKING and did not know BDAT.
+    no_chunking: AtomicBool,
 }
 
 impl Account {
@@ -46,6 +48,7 @@ impl Account {
             hello: host_name(),
             trust: OnceLock::new(),
             refused_fresh: AtomicI64::new(NONE),
+            no_chunking: AtomicBool::new(false),
         }
     }
 
@@ -109,7 +112,18 @@ impl Account {
         )
         .await?;
         client.sign_in(identity(&self.relay, credential)).await?;
+        client.offered.chunking &= !self.no_chunking.load(Ordering::Relaxed);
         Ok(client)
+    }
+
+    /// From now on DATA, until the relay begins anew.
+    pub(crate) fn give_up_chunking(&self) {
+        if !self.no_chunking.swap(true, Ordering::Relaxed) {
+            warn!(
+                relay = self.name(),
+                "the server offers CHUNKING and does not know BDAT; DATA is used instead"
+            );
+        }
     }
 
     /// Built once, when it is first needed: a missing CA file may be put right while the relay waits.

@@ -4,7 +4,9 @@ mod check;
 mod connect;
 mod gate;
 mod judge;
+mod needs;
 mod pace;
+mod record;
 mod runner;
 
 #[cfg(test)]

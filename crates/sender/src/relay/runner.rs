@@ -1,11 +1,12 @@
 //! The loop of one relay: look for what is due, begin what may begin, wait for whatever comes first.
 mod claims;
 
-use super::carry::{Carried, carry, record, release};
+use super::carry::{Carried, carry};
 use super::connect::Account;
 use super::gate::{Back, Gate};
 use super::judge::Trouble;
 use super::pace::Pace;
+use super::record::{record, release};
 use crate::smtp_client::Client;
 use spool::{DeliveryId, Direction, OutClaim, Outcome};
 use std::collections::{HashMap, VecDeque};

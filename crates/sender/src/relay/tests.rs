@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 mod account;
 mod bounces;
+mod fitting;
 mod schedule;
 mod sending;
 
@@ -117,10 +118,20 @@ impl House {
     }
 
     async fn put_text(&self, recipients: &[&str], text: &[u8]) -> MessageId {
+        self.put_as(recipients, text, |_| {}).await
+    }
+
+    /// With what else was said at submission.
+    async fn put_as(
+        &self,
+        recipients: &[&str],
+        text: &[u8],
+        change: impl FnOnce(&mut Outgoing),
+    ) -> MessageId {
         let mut writer = self.parts.spool.body();
         writer.write(text).await.expect("a disk");
         let body = writer.finish(true).await.expect("a disk");
-        let outgoing = Outgoing {
+        let mut outgoing = Outgoing {
             sender: USER.to_owned(),
             relay: "out".to_owned(),
             recipients: recipients.iter().map(|r| (*r).into()).collect(),
@@ -133,6 +144,7 @@ impl House {
             headline: Headline::default(),
             body,
         };
+        change(&mut outgoing);
         self.parts.spool.take_out(outgoing).await.expect("a spool")
     }
 

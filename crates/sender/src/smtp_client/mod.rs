@@ -2,19 +2,21 @@
 //!
 //! An exchange takes the client by value and gives it back only when every reply was read in step. A cancelled or broken
 //! exchange drops the connection with it; were it kept, the next message would be given the last one's answer.
+mod envelope;
 mod send;
 mod sign_in;
+mod text;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use send::{Answer, Envelope, Sent};
+pub(crate) use send::{Answer, Envelope, Sent, To};
 pub(crate) use sign_in::Identity;
 
 use std::fmt;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use wire::dial::{self, DialError, Stream, Target, Tls, Trust};
 use wire::lines::{LineError, Lines};
 use wire::sasl::{ErrorChallenge, SaslError};
@@ -62,7 +64,9 @@ pub(crate) enum Stage {
     Mail,
     Rcpt,
     Data,
-    /// After the final dot.
+    /// A chunk that is not the last.
+    Chunk,
+    /// After the final dot, or the last chunk.
     End,
 }
 
@@ -77,6 +81,7 @@ impl fmt::Display for Stage {
             Self::Mail => "MAIL",
             Self::Rcpt => "RCPT",
             Self::Data => "DATA",
+            Self::Chunk => "BDAT",
             Self::End => "the end of the message",
         })
     }
@@ -147,6 +152,12 @@ pub(crate) struct Client<S> {
     patience: Patience,
     /// A transaction was left open by a refusal.
     open_transaction: bool,
+    /// This server has taken a chunk.
+    bdat_known: bool,
+    /// It offered CHUNKING and refused BDAT as such.
+    chunking_refused: bool,
+    /// When its last reply came.
+    heard: Instant,
 }
 
 impl Client<Stream> {
@@ -191,6 +202,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             offered: Capabilities::default(),
             patience,
             open_transaction: false,
+            bdat_known: false,
+            chunking_refused: false,
+            heard: Instant::now(),
         }
     }
 
@@ -235,7 +249,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.lines.set_timeout(limit);
         let read = timeout(limit, smtp::read(&mut self.lines)).await;
         match read {
-            Ok(Ok(reply)) => Ok(reply),
+            Ok(Ok(reply)) => {
+                self.heard = Instant::now();
+                Ok(reply)
+            }
             Ok(Err(ReplyError::Line(error))) => Err(lost(stage, &error)),
             Ok(Err(error)) => Err(ClientError::Lost {
                 stage,

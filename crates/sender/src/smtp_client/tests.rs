@@ -9,11 +9,13 @@ use token_store::{AccessToken, Credential, Secret};
 use tokio::io::DuplexStream;
 use tokio::time::Instant;
 
+mod chunks;
 mod exchange;
 mod in_step;
 mod sign_in;
 mod starttls;
 mod stuffing;
+mod wishes;
 
 const ALL: &str = "250-mx.example\r\n250-PIPELINING\r\n250-SIZE 1000000\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 AUTH XOAUTH2 OAUTHBEARER PLAIN LOGIN\r\n";
 const BARE: &str = "250 mx.example\r\n";
@@ -106,20 +108,32 @@ where
     }
 }
 
-fn envelope<'a>(recipients: &'a [&'a str]) -> Envelope<'a> {
+fn to(address: &str) -> To<'_> {
+    To {
+        address,
+        notify: None,
+        orcpt: None,
+    }
+}
+
+fn envelope<'a>(recipients: &'a [To<'a>]) -> Envelope<'a> {
     Envelope {
         sender: "a@b.example",
         recipients,
         size: TEXT.len() as u64,
         smtputf8: false,
+        utf8_header: false,
         eight_bit: false,
+        ret: None,
+        envid: None,
     }
 }
 
 async fn send(client: Client<DuplexStream>, recipients: &[&str]) -> Sent<DuplexStream> {
+    let recipients: Vec<To<'_>> = recipients.iter().map(|address| to(address)).collect();
     client
         .send(
-            envelope(recipients),
+            envelope(&recipients),
             Pieces::of(Stored::Inline(TEXT.to_vec())),
         )
         .await

@@ -12,6 +12,10 @@ pub struct Capabilities {
     pub eight_bit_mime: bool,
     /// SMTPUTF8 (RFC 6531).
     pub smtputf8: bool,
+    /// CHUNKING (RFC 3030).
+    pub chunking: bool,
+    /// DSN (RFC 3461).
+    pub dsn: bool,
     /// SIZE was offered; with a number above 0 it is the limit.
     pub size: Option<u64>,
     /// Sign-in mechanisms, in upper case.
@@ -36,6 +40,8 @@ impl Capabilities {
             Some("PIPELINING") => self.pipelining = true,
             Some("8BITMIME") => self.eight_bit_mime = true,
             Some("SMTPUTF8") => self.smtputf8 = true,
+            Some("CHUNKING") => self.chunking = true,
+            Some("DSN") => self.dsn = true,
             // No number, or none that can be read, is no limit.
             Some("SIZE") => {
                 self.size = Some(words.next().and_then(|n| n.parse().ok()).unwrap_or(0))
@@ -57,6 +63,8 @@ impl Capabilities {
             (self.pipelining, "PIPELINING"),
             (self.eight_bit_mime, "8BITMIME"),
             (self.smtputf8, "SMTPUTF8"),
+            (self.chunking, "CHUNKING"),
+            (self.dsn, "DSN"),
         ] {
             if offered {
                 words.push(name.to_owned());
@@ -100,6 +108,7 @@ mod tests {
         assert!(
             offered.pipelining && offered.eight_bit_mime && !offered.smtputf8 && !offered.starttls
         );
+        assert!(offered.dsn && !offered.chunking);
         assert_eq!(offered.auth, ["LOGIN", "XOAUTH2"]);
         assert_eq!(of(&["x", "AUTH=PLAIN"]).auth, ["PLAIN"]);
         assert_eq!(of(&["STARTTLS"]), Capabilities::default());

@@ -1,29 +1,47 @@
-//! Dot-stuffing of a message's text on its way out (RFC 5321 section 4.5.2), across chunks.
+//! A message's text on its way out, across chunks: line ends mended, and for DATA its dots stuffed (RFC 5321 section 4.5.2).
 //!
 //! The stored text has CRLF line ends alone; what comes from elsewhere may not. A bare CR or LF is written as CRLF, as
-//! RFC 5321 section 2.3.8 demands of a client, so that no `\n.\n` in a message is an end for a server that is lax about it.
+//! RFC 5321 section 2.3.8 demands of a client, so that no `\n.\n` in a message is an end for a server that is lax about it. BDAT (RFC 3030) counts bytes, so no dot ends
+//! anything there; but whoever passes the message on by DATA would meet the same `\n.\n`, so its line ends are mended too.
 use memchr::memchr2;
 
 /// Where the writer is in the text.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
-    #[default]
     LineStart,
     Text,
     /// A CR was read, and nothing was written for it yet.
     Cr,
 }
 
-/// Stuffs one message.
-#[derive(Debug, Default)]
+/// Prepares one message for the wire.
+#[derive(Debug)]
 pub struct Stuffer {
     at: At,
+    dots: bool,
+}
+
+impl Default for Stuffer {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Stuffer {
-    /// At the beginning of a text.
+    /// At the beginning of a text for DATA.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            at: At::LineStart,
+            dots: true,
+        }
+    }
+
+    /// At the beginning of a text for BDAT: only line ends are mended.
+    pub fn without_dots() -> Self {
+        Self {
+            dots: false,
+            ..Self::new()
+        }
     }
 
     /// Appends the wire form of the next chunk.
@@ -35,7 +53,7 @@ impl Stuffer {
                     chunk = chunk.strip_prefix(b"\n").unwrap_or(chunk);
                     continue;
                 }
-                At::LineStart if byte == b'.' => out.push(b'.'),
+                At::LineStart if byte == b'.' && self.dots => out.push(b'.'),
                 At::LineStart | At::Text => {}
             }
             let Some(end) = memchr2(b'\r', b'\n', chunk) else {
@@ -52,12 +70,14 @@ impl Stuffer {
         }
     }
 
-    /// Appends the end: the last line's CRLF where it is missing, and the final dot.
+    /// Appends the end: the last line's CRLF where it is missing, and for DATA the final dot.
     pub fn finish(mut self, out: &mut Vec<u8>) {
         if self.at != At::LineStart {
             self.end_line(out);
         }
-        out.extend_from_slice(b".\r\n");
+        if self.dots {
+            out.extend_from_slice(b".\r\n");
+        }
     }
 
     fn end_line(&mut self, out: &mut Vec<u8>) {
@@ -70,9 +90,8 @@ impl Stuffer {
 mod tests {
     use super::*;
 
-    fn stuffed(text: &[u8], cuts: &[usize]) -> Vec<u8> {
+    fn stuffed(mut stuffer: Stuffer, text: &[u8], cuts: &[usize]) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut stuffer = Stuffer::new();
         let mut from = 0;
         for to in cuts.iter().copied().chain([text.len()]) {
             stuffer.stuff(&text[from..to], &mut out);
@@ -96,13 +115,30 @@ mod tests {
         ] {
             for first in 0..=text.len() {
                 for second in first..=text.len() {
-                    let cut = stuffed(text, &[first, second]);
-                    assert_eq!(
-                        cut,
-                        wire,
-                        "{} cut at {first}, {second}",
-                        text.escape_ascii()
-                    );
+                    let cut = stuffed(Stuffer::new(), text, &[first, second]);
+                    let shown = text.escape_ascii();
+                    assert_eq!(cut, wire, "{shown} cut at {first}, {second}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_dots_only_line_ends_are_mended_wherever_the_text_is_cut() {
+        for (text, wire) in [
+            (&b""[..], &b""[..]),
+            (b".\r\n..\r\n", b".\r\n..\r\n"),
+            (b"a", b"a\r\n"),
+            (b"a\r", b"a\r\n"),
+            (b"a\n.\nb\r\n", b"a\r\n.\r\nb\r\n"),
+            (b"a\r.\rb", b"a\r\n.\r\nb\r\n"),
+            (b"a\0\n.\r\n", b"a\0\r\n.\r\n"),
+        ] {
+            for first in 0..=text.len() {
+                for second in first..=text.len() {
+                    let cut = stuffed(Stuffer::without_dots(), text, &[first, second]);
+                    let shown = text.escape_ascii();
+                    assert_eq!(cut, wire, "{shown} cut at {first}, {second}");
                 }
             }
         }

@@ -24,7 +24,7 @@ impl House {
     }
 
     /// What waits for the mailbox's ticket command.
-    async fn reports(&self) -> Vec<InClaim> {
+    pub(super) async fn reports(&self) -> Vec<InClaim> {
         let claims = self.parts.spool.claim_in("tickets", 10, LEASE).await;
         let claims = claims.expect("a spool");
         let all = claims.iter().map(|claim| claim.delivery).collect();
@@ -32,7 +32,7 @@ impl House {
         claims
     }
 
-    async fn text_of(&self, message: MessageId) -> String {
+    pub(super) async fn text_of(&self, message: MessageId) -> String {
         let mut text = String::new();
         match self.parts.spool.open_body(message).await.expect("a body") {
             Stored::Inline(bytes) => text = String::from_utf8(bytes).expect("text"),

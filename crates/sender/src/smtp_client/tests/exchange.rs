@@ -202,7 +202,7 @@ async fn a_refusal_in_the_middle_of_the_text_is_heard() {
     ];
     let offer = "250-mx.example\r\n250-PIPELINING\r\n250 SIZE\r\n";
     let sent = with(offer, &acts, |client| async {
-        let recipients = ["one@x"];
+        let recipients = [to("one@x")];
         let envelope = Envelope {
             size: size as u64,
             ..envelope(&recipients)
@@ -234,19 +234,20 @@ async fn a_kept_connection_that_was_closed_meanwhile_has_not_touched_the_message
 #[tokio::test(start_paused = true)]
 async fn what_the_server_cannot_take_is_not_sent_and_the_connection_lives_on() {
     let small = "250-mx.example\r\n250-SIZE 20\r\n250 8BITMIME\r\n";
-    let to = ["x@y"];
+    let one = [to("x@y")];
     let fits = Envelope {
         size: 10,
-        ..envelope(&to)
+        ..envelope(&one)
     };
-    let evil = ["x@y>\r\nRCPT TO:<z@y"];
+    let evil = [to("x@y>\r\nRCPT TO:<z@y")];
     let evil_sender = "a@b> SIZE=1 <";
     for (offer, envelope, expected) in [
-        (small, envelope(&to), "25 bytes"),
+        (small, envelope(&one), "25 bytes"),
         (
             small,
             Envelope {
                 smtputf8: true,
+                utf8_header: true,
                 ..fits
             },
             "SMTPUTF8",
@@ -306,7 +307,7 @@ async fn a_stored_message_that_is_not_whole_never_gets_its_final_dot() {
         use std::io::Seek;
         (&file).rewind().expect("a file");
         client
-            .send(envelope(&["one@x"]), Pieces::of(Stored::File(file)))
+            .send(envelope(&[to("one@x")]), Pieces::of(Stored::File(file)))
             .await
     })
     .await;

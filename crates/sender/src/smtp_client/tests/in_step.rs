@@ -70,7 +70,7 @@ async fn a_message_that_drags_on_before_its_final_dot_is_given_up_before_its_cla
     for acts in [&[Hang][..], &slow_text] {
         let sent = with(offer, acts, |mut client| async {
             client.patience.message = Duration::from_secs(120);
-            let recipients = ["one@x"];
+            let recipients = [to("one@x")];
             let size = 4 << 20;
             let envelope = Envelope {
                 size,
