@@ -22,6 +22,7 @@ mod keys;
 mod kills;
 mod lifecycle;
 mod notices;
+mod outgoing_bytes;
 mod real_imap;
 mod real_pop3;
 mod real_relay;

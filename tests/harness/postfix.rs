@@ -20,8 +20,13 @@ pub(crate) struct Postfix {
 }
 
 impl Postfix {
-    /// Starts it inside the rig's folder, asking `dovecot` about sign-ins.
+    /// Starts it inside the rig's folder, asking `dovecot` about sign-ins. Chunks are taken on the submission port alone.
     pub(crate) fn start(rig: &Rig, dovecot: &Dovecot) -> Self {
+        Self::start_with(rig, dovecot, "")
+    }
+
+    /// The same, with more lines of `main.cf`.
+    pub(crate) fn start_with(rig: &Rig, dovecot: &Dovecot, more: &str) -> Self {
         assert!(
             Path::new("/usr/sbin/postfix").exists(),
             "Postfix is missing: install postfix (tests/run does)"
@@ -51,7 +56,8 @@ impl Postfix {
             dir,
             sink,
         };
-        std::fs::write(postfix.etc().join("main.cf"), postfix.main_cf(rig, dovecot)).unwrap();
+        let main_cf = postfix.main_cf(rig, dovecot) + more;
+        std::fs::write(postfix.etc().join("main.cf"), main_cf).unwrap();
         std::fs::write(postfix.etc().join("master.cf"), postfix.master_cf()).unwrap();
         let output = Command::new("/usr/sbin/postfix")
             .arg("-c")
@@ -162,6 +168,7 @@ virtual_transport = virtual
   -o smtpd_tls_auth_only=yes
 127.0.0.1:{submissions} inet n - n - - smtpd
   -o smtpd_tls_wrappermode=yes
+  -o smtpd_discard_ehlo_keywords=chunking
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr

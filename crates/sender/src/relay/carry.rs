@@ -39,27 +39,32 @@ impl Carried {
 pub(crate) async fn carry(
     account: Arc<Account>,
     claim: OutClaim,
-    kept: Option<Client<Stream>>,
+    mut kept: Option<Client<Stream>>,
 ) -> Carried {
-    if let Some(client) = kept {
+    loop {
+        let was_kept = kept.is_some();
+        let client = match kept.take() {
+            Some(client) => client,
+            None => {
+                let connected = tokio::select! {
+                    biased;
+                    () = account.shutdown.cancelled() => return Carried::untouched(claim, None),
+                    connected = account.connect() => connected,
+                };
+                match connected {
+                    Ok(client) => client,
+                    Err(trouble) => return Carried::untouched(claim, Some(trouble)),
+                }
+            }
+        };
         let reports = client.offered.dsn;
         let sent = exchange(&account, &claim, client).await;
-        if !sent.untouched && !is_sign_in_over(&sent.answers) {
+        let stale = was_kept && (sent.untouched || is_sign_in_over(&sent.answers));
+        // It happens once: from then on DATA is used.
+        let refused_chunk = sent.untouched && sent.chunking_refused;
+        if !stale && !refused_chunk {
             return settle(&account, &claim, sent, reports).await;
         }
-    }
-    let connected = tokio::select! {
-        biased;
-        () = account.shutdown.cancelled() => return Carried::untouched(claim, None),
-        connected = account.connect() => connected,
-    };
-    match connected {
-        Ok(client) => {
-            let reports = client.offered.dsn;
-            let sent = exchange(&account, &claim, client).await;
-            settle(&account, &claim, sent, reports).await
-        }
-        Err(trouble) => Carried::untouched(claim, Some(trouble)),
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Account {
     /// The version of a fresh token that was refused too. Rejecting it again would ask for token after token
     /// while the fault lies elsewhere.
     refused_fresh: AtomicI64,
-    /// The server offered CHUNKING and did not know BDAT.
+    /// The server offered CHUNKING and refused a chunk.
     no_chunking: AtomicBool,
 }
 
@@ -121,7 +121,7 @@ impl Account {
         if !self.no_chunking.swap(true, Ordering::Relaxed) {
             warn!(
                 relay = self.name(),
-                "the server offers CHUNKING and does not know BDAT; DATA is used instead"
+                "the server offers CHUNKING and refused a chunk; DATA is used from now on"
             );
         }
     }

@@ -1,8 +1,10 @@
 //! MAIL, RCPT and what opens the text (DATA, or the first BDAT), in batches where PIPELINING is offered.
 //!
 //! BDAT carries its bytes behind it unasked. A server that does not know the command would read them as commands of a
-//! session that is signed in, so each connection begins with an empty chunk, and only one that took it is given bytes.
+//! session that is signed in, so each connection begins with a chunk of a few bytes without a line end, which can be no
+//! command, and only a server that took it is given more. (An empty chunk would ask the same; Postfix refuses those.)
 use super::send::{Answer, Envelope, To};
+use super::text::Outbound;
 use super::{Client, Stage, lost};
 use spool::Pieces;
 use std::time::Duration;
@@ -21,10 +23,20 @@ const WARM: Duration = Duration::from_secs(1);
 /// What follows the recipients.
 pub(super) enum Opening {
     Data,
-    /// An empty chunk, which commits nobody to anything.
-    Probe,
+    /// The beginning of its first line, as a chunk; the rest follows when it was taken.
+    Probe(Vec<u8>),
     /// All of the message, as its only chunk.
     Whole(Vec<u8>),
+}
+
+impl Opening {
+    /// What goes with it.
+    fn text(&self) -> &[u8] {
+        match self {
+            Self::Data => &[],
+            Self::Probe(text) | Self::Whole(text) => text,
+        }
+    }
 }
 
 /// The commands of an envelope.
@@ -63,8 +75,8 @@ pub(super) struct Replies {
     pub(super) stopped: bool,
     /// The server waits for the text.
     pub(super) go_ahead: bool,
-    /// The empty chunk was refused for good.
-    pub(super) probe_refused: bool,
+    /// The first chunk was refused for good.
+    pub(super) probe_refused: Option<Reply>,
     /// The last chunk is on its way.
     pub(super) whole_sent: bool,
     /// The answer to the last chunk.
@@ -81,7 +93,7 @@ impl Replies {
             accepted: 0,
             stopped: false,
             go_ahead: false,
-            probe_refused: false,
+            probe_refused: None,
             whole_sent: false,
             end: None,
             touched: false,
@@ -112,8 +124,12 @@ impl Replies {
                 // After a refused MAIL these are only its echo.
                 self.settled[at].get_or_insert(Answer::Reply(stage, reply));
             }
-            (Command::Mail | Command::Data | Command::Probe, class @ (4 | 5)) => {
-                self.probe_refused = command == Command::Probe && class == 5;
+            (Command::Probe, 5) => {
+                // The others are tried again by DATA.
+                self.stopped = true;
+                self.probe_refused = Some(reply);
+            }
+            (Command::Mail | Command::Data | Command::Probe, 4 | 5) => {
                 self.stopped = true;
                 self.settle_rest(&Answer::Reply(stage, reply));
             }
@@ -138,20 +154,25 @@ impl Replies {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
-    /// How this message begins. Err: its text cannot be had.
+    /// How this message begins, and what follows. Err: its text cannot be had.
     pub(super) async fn opening(
-        &mut self,
+        &self,
         size: u64,
-        text: &mut Pieces,
-    ) -> Result<Opening, Answer> {
+        text: Pieces,
+    ) -> Result<(Opening, Outbound), Answer> {
         if !(self.offered.chunking && self.offered.pipelining) {
-            return Ok(Opening::Data);
+            return Ok((Opening::Data, Outbound::behind_data(size, text)));
+        }
+        let (mut text, mut beginning) = Outbound::in_chunks(size, text).await?;
+        if !text.chunks() {
+            return Ok((Opening::Data, text));
         }
         let warm = self.bdat_known && self.heard.elapsed() < WARM;
         if !warm || size > WHOLE || !self.lines.buffered().is_empty() {
-            return Ok(Opening::Probe);
+            return Ok((Opening::Probe(beginning), text));
         }
-        Ok(Opening::Whole(super::text::whole(size, text).await?))
+        beginning.append(&mut text.rest().await?);
+        Ok((Opening::Whole(beginning), text))
     }
 
     /// MAIL, RCPT and the opening, in batches where PIPELINING is offered, else one by one. Err: the answer for all that
@@ -198,9 +219,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         for command in batch {
             bytes.extend_from_slice(self.line(*command, envelope, opening).as_bytes());
         }
-        if let (Some(Command::Whole), Opening::Whole(text)) = (batch.last(), opening) {
-            bytes.extend_from_slice(text);
-            replies.whole_sent = true;
+        if batch.last().is_some_and(|command| command.opens()) {
+            bytes.extend_from_slice(opening.text());
+            replies.whole_sent = matches!(opening, Opening::Whole(_));
         }
         self.lines.set_timeout(self.patience.block);
         let sent = self.lines.send(&bytes).await;
@@ -228,14 +249,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     fn line(&self, command: Command, envelope: Envelope<'_>, opening: &Opening) -> String {
         match command {
             Command::Data => "DATA\r\n".to_owned(),
-            Command::Probe => "BDAT 0\r\n".to_owned(),
-            Command::Whole => {
-                let size = match opening {
-                    Opening::Whole(text) => text.len(),
-                    _ => 0,
-                };
-                format!("BDAT {size} LAST\r\n")
-            }
+            Command::Probe => format!("BDAT {}\r\n", opening.text().len()),
+            Command::Whole => format!("BDAT {} LAST\r\n", opening.text().len()),
             Command::Rcpt(at) => self.rcpt(envelope.recipients[at], envelope.smtputf8),
             Command::Mail => self.mail(envelope),
         }
@@ -288,7 +303,7 @@ fn commands(replies: &Replies, opening: &Opening) -> Vec<Command> {
     let recipients = open.filter(|(_, settled)| settled.is_none());
     let last = match opening {
         Opening::Data => Command::Data,
-        Opening::Probe => Command::Probe,
+        Opening::Probe(_) => Command::Probe,
         Opening::Whole(_) => Command::Whole,
     };
     std::iter::once(Command::Mail)

@@ -55,13 +55,13 @@ pub(crate) struct Sent<S> {
     pub(crate) answers: Vec<Answer>,
     /// The server has certainly taken nothing of this message, and another connection may be tried at once.
     pub(crate) untouched: bool,
-    /// The server offered CHUNKING and does not know BDAT.
+    /// The server offered CHUNKING and refused a chunk as such.
     pub(crate) chunking_refused: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Sends one message. The connection comes back in the result only if it is still in step; a cancelled send drops it.
-    pub(crate) async fn send(mut self, envelope: Envelope<'_>, mut text: Pieces) -> Sent<S> {
+    pub(crate) async fn send(mut self, envelope: Envelope<'_>, text: Pieces) -> Sent<S> {
         let unfit = match self.unfit(envelope) {
             Ok(unfit) if unfit.iter().any(Option::is_none) => unfit,
             Ok(unfit) => return self.unsent(unfit.into_iter().flatten().collect()),
@@ -73,26 +73,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             return closed_before(envelope);
         }
         let deadline = Instant::now() + self.patience.message;
-        let mut opening = match self.opening(envelope.size, &mut text).await {
+        let (opening, text) = match self.opening(envelope.size, text).await {
             Ok(opening) => opening,
             Err(answer) => return self.unsent(vec![answer; envelope.recipients.len()]),
         };
-        let mut replies = Replies::new(unfit.clone());
-        let mut told = self.tell(envelope, &opening, &mut replies, deadline).await;
-        if told.is_ok() && replies.probe_refused && replies.accepted > 0 {
-            // Whether it lied about CHUNKING or refuses the message, DATA finds out.
-            self.offered.chunking = false;
-            self.open_transaction = true;
-            opening = Opening::Data;
-            replies = Replies::new(unfit);
-            told = self.tell(envelope, &opening, &mut replies, deadline).await;
-            self.chunking_refused |= replies.go_ahead;
-        }
+        let mut replies = Replies::new(unfit);
+        let told = self.tell(envelope, &opening, &mut replies, deadline).await;
         if let Err(broken) = told {
             return self.broken_off(replies, broken);
         }
-        if let Some(reply) = replies.end.take() {
-            return self.ended_whole(replies, reply);
+        match (replies.probe_refused.take(), replies.end.take()) {
+            // Whether it lied about CHUNKING or refuses the message, DATA finds out.
+            (Some(reply), _) if replies.accepted > 0 => return no_chunks(replies, &reply),
+            // It may have read the text as commands, so this connection is done for.
+            (_, Some(reply)) if replies.accepted > 0 && is_unknown_command(&reply) => {
+                return no_chunks(replies, &reply);
+            }
+            (_, Some(reply)) => return self.ended_whole(replies, reply),
+            _ => {}
         }
         if !replies.go_ahead {
             // Nothing was accepted, so every recipient has its answer; the transaction may still be open.
@@ -101,9 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             return self.unsent(replies.into_answers(&none));
         }
         let wanted = replies.accepted > 0 && !replies.stopped;
-        let text = wanted.then_some(text);
-        let chunks = matches!(opening, Opening::Probe);
-        let (answer, in_step) = self.text(envelope.size, text, chunks, deadline).await;
+        let (answer, in_step) = self.text(wanted.then_some(text), deadline).await;
         Sent {
             answers: replies.into_answers(&answer),
             untouched: false,
@@ -152,16 +148,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// The message went with the envelope, and has its answer.
     fn ended_whole(mut self, replies: Replies, reply: Reply) -> Sent<S> {
-        if replies.accepted > 0 && is_unknown_command(&reply) {
-            // It may have read the text as commands, so this connection is done for.
-            let lost = Answer::Lost(format!("the server does not know BDAT after all: {reply}"));
-            return Sent {
-                connection: None,
-                answers: replies.into_answers(&lost),
-                untouched: true,
-                chunking_refused: true,
-            };
-        }
         self.open_transaction = !reply.is_positive();
         let answer = Answer::Reply(Stage::End, reply);
         self.unsent(replies.into_answers(&answer))
@@ -243,6 +229,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 /// The syntax errors of RFC 5321 section 4.2.3: said of the command, never of a message.
 pub(super) fn is_unknown_command(reply: &Reply) -> bool {
     (500..=504).contains(&reply.code)
+}
+
+/// Nothing was taken; another connection may try it by DATA.
+fn no_chunks<S>(replies: Replies, reply: &Reply) -> Sent<S> {
+    let lost = Answer::Lost(format!("the server refused a chunk: {reply}"));
+    Sent {
+        connection: None,
+        answers: replies.into_answers(&lost),
+        untouched: true,
+        chunking_refused: true,
+    }
 }
 
 fn closed_before<S>(envelope: Envelope<'_>) -> Sent<S> {

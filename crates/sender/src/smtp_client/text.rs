@@ -14,21 +14,83 @@ const WINDOW: usize = 16;
 /// How long a server that closed in the middle of the text is listened to for its reason.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// A small message as one chunk.
-pub(super) async fn whole(size: u64, text: &mut Pieces) -> Result<Vec<u8>, Answer> {
-    let mut stuffer = Stuffer::without_dots();
-    let (mut out, mut read) = (Vec::new(), 0);
-    loop {
-        let piece = text.next().await.map_err(unreadable)?;
-        if piece.is_empty() {
-            break;
+/// Of the first line, what a first chunk may have. Without a line end it is no command, whoever reads it.
+const PROBE: usize = 16;
+
+/// A message on its way from the spool, in its wire form.
+pub(super) struct Outbound {
+    text: Pieces,
+    size: u64,
+    read: u64,
+    stuffer: Option<Stuffer>,
+    /// Read, and not written yet.
+    out: Vec<u8>,
+    chunks: bool,
+}
+
+impl Outbound {
+    /// For DATA.
+    pub(super) fn behind_data(size: u64, text: Pieces) -> Self {
+        Self {
+            text,
+            size,
+            read: 0,
+            stuffer: Some(Stuffer::new()),
+            out: Vec::new(),
+            chunks: false,
         }
-        read += piece.len() as u64;
-        stuffer.stuff(piece, &mut out);
     }
-    all_there(read, size)?;
-    stuffer.finish(&mut out);
-    Ok(out)
+
+    /// For BDAT, with the beginning of its first line; for DATA, and with nothing, if that line is empty.
+    pub(super) async fn in_chunks(size: u64, text: Pieces) -> Result<(Self, Vec<u8>), Answer> {
+        let mut this = Self::behind_data(size, text);
+        let piece = this.text.next().await.map_err(unreadable)?;
+        let beginning = &piece[..piece.len().min(PROBE)];
+        let line = memchr::memchr2(b'\r', b'\n', beginning).unwrap_or(beginning.len());
+        let mut stuffer = Stuffer::new();
+        if line > 0 {
+            this.chunks = true;
+            stuffer = Stuffer::without_dots();
+        }
+        stuffer.stuff(piece, &mut this.out);
+        this.read = piece.len() as u64;
+        this.stuffer = Some(stuffer);
+        let probe = this.out.drain(..line).collect();
+        Ok((this, probe))
+    }
+
+    pub(super) fn chunks(&self) -> bool {
+        self.chunks
+    }
+
+    /// Reads one piece more; false when that was all, and it was all there.
+    async fn more(&mut self) -> Result<bool, Answer> {
+        let piece = self.text.next().await.map_err(unreadable)?;
+        let Some(stuffer) = &mut self.stuffer else {
+            return Ok(false);
+        };
+        if !piece.is_empty() {
+            self.read += piece.len() as u64;
+            stuffer.stuff(piece, &mut self.out);
+            return Ok(true);
+        }
+        if self.read != self.size {
+            return Err(Answer::Lost(format!(
+                "the stored message has {} bytes instead of {}",
+                self.read, self.size
+            )));
+        }
+        if let Some(stuffer) = self.stuffer.take() {
+            stuffer.finish(&mut self.out);
+        }
+        Ok(false)
+    }
+
+    /// All that is left of it.
+    pub(super) async fn rest(&mut self) -> Result<Vec<u8>, Answer> {
+        while self.more().await? {}
+        Ok(std::mem::take(&mut self.out))
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
@@ -36,17 +98,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// left to take it; the server gets an empty message, as RFC 2920 section 3.1 asks, and its answer means nothing.
     pub(super) async fn text(
         &mut self,
-        size: u64,
-        text: Option<Pieces>,
-        chunks: bool,
+        text: Option<Outbound>,
         deadline: Instant,
     ) -> (Answer, bool) {
         self.lines.set_timeout(self.patience.block);
         let wanted = text.is_some();
+        let chunks = text.as_ref().is_some_and(Outbound::chunks);
         let mut last = Vec::new();
         if let Some(text) = text {
-            let streamed = timeout_at(deadline, self.all_but_the_end(size, text, chunks)).await;
-            match streamed {
+            match timeout_at(deadline, self.all_but_the_end(text)).await {
                 Ok(Ok(rest)) => last = rest,
                 Ok(Err(answer)) => return (answer, false),
                 Err(_) => return (self.too_slow(), false),
@@ -78,52 +138,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     /// Streams the text; what is left to write is its last part, with the final dot or as the last chunk.
-    async fn all_but_the_end(
-        &mut self,
-        size: u64,
-        mut text: Pieces,
-        chunks: bool,
-    ) -> Result<Vec<u8>, Answer> {
-        let mut stuffer = match chunks {
-            true => Stuffer::without_dots(),
-            false => Stuffer::new(),
-        };
-        let (mut out, mut read, mut unanswered) = (Vec::new(), 0, 0);
-        loop {
-            let piece = text.next().await.map_err(unreadable)?;
-            if piece.is_empty() {
-                break;
-            }
-            read += piece.len() as u64;
-            stuffer.stuff(piece, &mut out);
-            if out.len() < WRITE {
+    async fn all_but_the_end(&mut self, mut text: Outbound) -> Result<Vec<u8>, Answer> {
+        let mut unanswered = 0;
+        // Without its end it was never sent; an error drops the connection.
+        while text.more().await? {
+            if text.out.len() < WRITE {
                 continue;
             }
-            if chunks {
+            if text.chunks {
                 if unanswered == WINDOW {
                     self.chunk_taken().await?;
                     unanswered -= 1;
                 }
-                frame(&mut out, "");
+                frame(&mut text.out, "");
                 unanswered += 1;
             }
-            if let Err(error) = self.lines.put(&out).await {
+            if let Err(error) = self.lines.put(&text.out).await {
                 return Err(self.last_words(&lost(Stage::Data, &error)).await);
             }
-            out.clear();
+            text.out.clear();
         }
-        // Without its end it was never sent; the connection is dropped.
-        all_there(read, size)?;
-        stuffer.finish(&mut out);
-        if chunks {
+        if text.chunks {
             // What was refused already is not in doubt.
             for _ in 0..unanswered {
                 self.chunk_taken().await?;
             }
             self.lines.set_timeout(self.patience.block);
-            frame(&mut out, " LAST");
+            frame(&mut text.out, " LAST");
         }
-        Ok(out)
+        Ok(text.out)
     }
 
     /// The reply to a chunk that is not the last.
@@ -166,19 +209,10 @@ fn frame(chunk: &mut Vec<u8>, last: &str) {
     chunk.splice(0..0, command.into_bytes());
 }
 
-fn all_there(read: u64, size: u64) -> Result<(), Answer> {
-    match read == size {
-        true => Ok(()),
-        false => Err(Answer::Lost(format!(
-            "the stored message has {read} bytes instead of {size}"
-        ))),
-    }
-}
-
 fn unreadable(error: std::io::Error) -> Answer {
     Answer::Lost(format!("the stored message could not be read: {error}"))
 }
 
 fn refused_chunks(reply: &wire::smtp::Reply) -> Answer {
-    Answer::Lost(format!("the server does not know BDAT after all: {reply}"))
+    Answer::Lost(format!("the server refused a chunk: {reply}"))
 }
