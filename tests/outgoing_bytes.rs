@@ -118,6 +118,7 @@ fn spool_smugglers(setup: &Setup) -> Vec<Vec<u8>> {
                 ret: None,
                 envid: None,
                 automatic: false,
+                conversation: None,
                 headline: Headline::default(),
                 body: writer.finish(true).await.unwrap(),
             };
