@@ -11,8 +11,8 @@ async fn greeted(provider: &Provider) -> Talk {
     talk.expect("", "220 sandbox ESMTP ready\r\n").await;
     talk.expect(
         "EHLO me\r\n",
-        "250-sandbox\r\n250-PIPELINING\r\n250-SIZE 157286400\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n\
-         250-AUTH XOAUTH2 OAUTHBEARER PLAIN LOGIN\r\n250 ENHANCEDSTATUSCODES\r\n",
+        "250-sandbox\r\n250-SIZE 157286400\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n\
+         250-ENHANCEDSTATUSCODES\r\n250 AUTH XOAUTH2 OAUTHBEARER PLAIN LOGIN\r\n",
     )
     .await;
     talk
@@ -53,10 +53,30 @@ async fn a_pipelined_message_arrives_byte_for_byte_for_the_recipients_that_were_
         user: USER.to_owned(),
         sender: "a@sandbox.test".to_owned(),
         recipients: vec!["b@x.test".to_owned()],
+        parameters: vec!["BODY=8BITMIME SIZE=99".to_owned(), String::new()],
         bytes: "Subject: ü\r\n\r\n.\r\n.dot\r\nbare\nlf\r\n".into(),
     };
     assert_eq!(running.provider.take_submitted(), [expected]);
     assert_eq!(running.provider.submitted(), []);
+}
+
+#[tokio::test]
+async fn chunks_and_wishes_are_taken_where_they_are_offered() {
+    let running = start().await;
+    running
+        .provider
+        .set_features(|features| features.smtp_extensions = vec!["CHUNKING", "DSN"]);
+    let mut talk = signed_in(&running.provider).await;
+    talk.expect(
+        "MAIL FROM:<a@sandbox.test> RET=HDRS\r\nBDAT 3\r\nabcRCPT TO:<b@x.test> NOTIFY=NEVER\r\n\
+         BDAT 4\r\n.\r\n.BDAT 3 LAST\r\nx\r\nBDAT x\r\n",
+        "250 2.1.0 fine\r\n503 5.5.1 no valid recipients\r\n250 2.1.5 fine\r\n250 2.0.0 4 bytes\r\n\
+         250 2.0.0 taken\r\n501 5.5.4 expected a number\r\n",
+    )
+    .await;
+    let submitted = running.provider.take_submitted();
+    assert_eq!(submitted[0].bytes, b".\r\n.x\r\n");
+    assert_eq!(submitted[0].parameters, ["RET=HDRS", "NOTIFY=NEVER"]);
 }
 
 #[tokio::test]
