@@ -113,6 +113,36 @@ fn reload_starts_what_is_new_and_a_bad_file_changes_nothing() {
     assert!(daemon.stop().success());
 }
 
+#[test]
+fn a_changed_file_is_followed_by_itself_and_the_command_says_what_was_done() {
+    let rig = Rig::new(Duration::from_secs(60));
+    let more = "    tls: implicit\n    auth: {password: p}\n    senders: ['@NAME.example']\n";
+    let relay = |name: &str| relay_yaml(&rig, name, free_port(), &more.replace("NAME", name));
+    let first = format!("relays:\n{}", relay("first"));
+    let setup = Setup::new(&rig, &first);
+    let daemon = setup.start();
+    let log = || std::fs::read_to_string(rig.path().join("postern.log")).unwrap();
+    setup.write(&format!("{first}{}", relay("second")));
+    eventually("the second relay starts", Duration::from_secs(20), || {
+        log().contains("reload: relay second starts")
+    });
+    setup.write(&format!("{first}  - nmae: third\n"));
+    eventually("the mistake is named", Duration::from_secs(20), || {
+        log().contains("did you mean `name`")
+    });
+    let refused = setup.run(&["reload"], "");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(78), "{said}");
+    assert!(said.contains("did you mean `name`"), "{said}");
+    assert!(setup.ok(&["status"], "").contains("second"));
+    setup.write(&first);
+    let said = setup.ok(&["reload"], "");
+    assert_eq!(said, "relay second ends: it is no longer configured\n");
+    assert!(daemon.stop().success());
+    let alone = setup.run(&["reload"], "");
+    assert_eq!(alone.status.code(), Some(69));
+}
+
 /// One lie: what is sent after EHLO, and how the last reply begins.
 const LIES: [(&str, &[u8], &str); 12] = [
     ("an over-long command line", b"MAIL FROM:<LONG@help.example>\r\n", "500 "),

@@ -12,6 +12,7 @@ mod office;
 mod prompt;
 mod queue;
 mod relay;
+mod reload;
 mod request;
 mod run;
 mod status;
@@ -71,6 +72,9 @@ enum Command {
     DemoTicket { dir: PathBuf, reply_port: u16 },
     /// Read the configuration, connect, sign in, look for folders and commands; change nothing.
     Check,
+    /// Make the daemon read its configuration file again: new accounts start, removed ones drain, changed ones restart, the others
+    /// are not touched. With a mistake in it nothing changes. The daemon does so by itself, too, when the file changes.
+    Reload,
     /// Show how every mailbox, relay and token fares.
     Status {
         /// Print JSON.
@@ -202,6 +206,7 @@ async fn dispatch(cli: Cli) -> ExitCode {
         #[cfg(feature = "demo")]
         Command::DemoTicket { dir, reply_port } => return crate::demo::ticket(&dir, reply_port),
         Command::Check => check::check(file).await,
+        Command::Reload => reload::reload(file).await,
         Command::Status { json } => status::status(file, json).await,
         Command::Token(command) => token::carry_out(file, command).await,
         Command::Mailbox(command) => mailbox::carry_out(file, command).await,

@@ -10,10 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::{Code, Failure};
 use crate::config::{Config, Secrets};
-use crate::run::{Gateway, Handle, log};
+use crate::run::{Gateway, Handle, Watch, log};
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(file: &Path) -> Result<(), Failure> {
+    // Before the file is read: a change that comes meanwhile must be news.
+    let watch = Watch::new(file);
     let config = Config::read(file, Secrets::Needed)?;
     log::init(config.log);
     for problem in &config.library.problems {
@@ -28,7 +30,7 @@ pub(crate) async fn run(file: &Path) -> Result<(), Failure> {
 
     let handle = gateway.handle().clone();
     let fault = tokio::select! {
-        () = signals.serve(&handle) => None,
+        () = signals.serve(&handle, watch) => None,
         fault = gateway.fault() => Some(fault),
     };
     if let Some(fault) = &fault {
@@ -114,8 +116,8 @@ impl Signals {
         })
     }
 
-    /// Follows SIGHUP and feeds the watchdog until SIGTERM or SIGINT.
-    async fn serve(&mut self, handle: &Handle) {
+    /// Follows SIGHUP and changes of the file, and feeds the watchdog, until SIGTERM or SIGINT.
+    async fn serve(&mut self, handle: &Handle, mut watch: Watch) {
         let mut watchdog = watchdog();
         let mut tick = async || match &mut watchdog {
             Some(ticks) => drop(ticks.tick().await),
@@ -125,7 +127,11 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => reload(handle).await,
+                _ = self.hang_up.recv() => {
+                    watch.forget();
+                    reload(handle).await;
+                }
+                () = watch.changed() => reload(handle).await,
                 () = tick() => notify(&[NotifyState::Watchdog]),
             }
         }
