@@ -63,10 +63,10 @@ async fn a_pipelined_message_arrives_byte_for_byte_for_the_recipients_that_were_
 #[tokio::test]
 async fn chunks_and_wishes_are_taken_where_they_are_offered() {
     let running = start().await;
+    let mut talk = signed_in(&running.provider).await;
     running
         .provider
         .set_features(|features| features.smtp_extensions = vec!["CHUNKING", "DSN"]);
-    let mut talk = signed_in(&running.provider).await;
     talk.expect(
         "MAIL FROM:<a@sandbox.test> RET=HDRS\r\nBDAT 3\r\nabcRCPT TO:<b@x.test> NOTIFY=NEVER\r\n\
          BDAT 4\r\n.\r\n.BDAT 3 LAST\r\nx\r\nBDAT x\r\n",
