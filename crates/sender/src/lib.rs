@@ -29,7 +29,8 @@ mod smtp_client;
 
 pub use handover::{Envelope, HandedOver, HandoverError, Refused, hand_over};
 pub use listen::{
-    BareNewlines, Desk, Limits, Listen, Listener, SocketFile, Submission, converse, listen,
+    BareNewlines, CertificateFiles, Desk, Entrance, Limits, Listen, Listener, Post, Protection,
+    SocketFile, Submission, converse, listen,
 };
 pub use relay::{Parts, Step, Timing, check, relay, relay_timed};
 pub use routes::Routes;

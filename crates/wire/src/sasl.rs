@@ -1,5 +1,6 @@
 //! SASL payloads (XOAUTH2, OAUTHBEARER RFC 7628, PLAIN RFC 4616, LOGIN) and the decoded error challenge; pure.
 
+pub mod given;
 #[cfg(test)]
 mod tests;
 

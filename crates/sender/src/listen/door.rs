@@ -1,5 +1,5 @@
-//! A bound listener: TCP or a Unix socket, bound here or handed over by the service manager.
-use super::rules::{Listen, SocketFile};
+//! A bound listener: TCP or a Unix socket, bound here or handed over by the service manager; and what a client needs to get in.
+use super::rules::{Listen, Protection, SocketFile, Submission};
 use std::fs::Permissions;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::path::Path;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
+use wire::accept::{Certificate, CertificateError};
 
 /// A bound listener (systemd socket activation hands one over, tests bind port 0).
 #[derive(Debug)]
@@ -64,6 +65,46 @@ impl Listener {
                 })
             }
         }
+    }
+}
+
+/// What a client needs before it may send.
+#[derive(Default)]
+pub(super) struct Door {
+    pub(super) tls: Offer,
+    /// Reached from beyond this machine: whatever else is configured, a client signs in there, and only under TLS.
+    pub(super) is_public: bool,
+    pub(super) sign_in: bool,
+}
+
+/// TLS, as offered.
+#[derive(Default)]
+pub(super) enum Offer {
+    #[default]
+    None,
+    Starttls(Certificate),
+    Implicit(Certificate),
+}
+
+impl Door {
+    /// # Errors
+    /// The certificate cannot be used.
+    pub(super) fn new(rules: &Submission) -> Result<Self, CertificateError> {
+        let tls = match &rules.tls {
+            Protection::None => Offer::None,
+            Protection::Starttls(files) => {
+                Offer::Starttls(Certificate::load(&files.chain, &files.key)?)
+            }
+            Protection::Implicit(files) => {
+                Offer::Implicit(Certificate::load(&files.chain, &files.key)?)
+            }
+        };
+        let is_public = !rules.listen.is_local();
+        Ok(Self {
+            tls,
+            is_public,
+            sign_in: rules.sign_in || is_public,
+        })
     }
 }
 

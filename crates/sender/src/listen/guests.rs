@@ -1,4 +1,5 @@
 //! Who is in: sessions counted in total and by address, and messages counted by the minute.
+use super::guesser::Guesser;
 use super::rules::Limits;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -7,6 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// Addresses whose failed sign-ins are counted; beyond these, those that are under no pause are forgotten.
+const GUESSERS: usize = 1024;
 /// The part of an IPv6 address that its user cannot choose (RFC 4291 section 2.5.4).
 const NETWORK_BITS: u32 = 64;
 
@@ -21,6 +24,9 @@ struct Inner {
     total: usize,
     by_network: HashMap<IpAddr, usize>,
     messages: Allowance,
+    /// Of users who have signed in, of whom there are as many as the administrator has made.
+    by_user: HashMap<String, Allowance>,
+    guessers: HashMap<Option<IpAddr>, Arc<Guesser>>,
 }
 
 /// A place in the house, given back when dropped.
@@ -68,6 +74,25 @@ impl Guests {
     /// Whether all clients together may send one more message now.
     pub(super) fn allow(&self, now: Instant) -> bool {
         self.lock().messages.take(self.limits.rate, now)
+    }
+
+    /// Whether a user may send one more message now, by all sessions.
+    pub(super) fn allow_user(&self, user: &str, now: Instant) -> bool {
+        let mut inner = self.lock();
+        let messages = inner.by_user.entry(user.to_owned()).or_default();
+        messages.take(self.limits.rate_per_user, now)
+    }
+
+    /// Who signs in from an address.
+    pub(super) fn guesser(&self, from: Option<IpAddr>, now: Instant) -> Arc<Guesser> {
+        let mut inner = self.lock();
+        if inner.guessers.len() >= GUESSERS {
+            let is_needed = |guesser: &mut Arc<Guesser>| {
+                Arc::strong_count(guesser) > 1 || !guesser.pause(now).is_zero()
+            };
+            inner.guessers.retain(|_, guesser| is_needed(guesser));
+        }
+        Arc::clone(inner.guessers.entry(from.map(network)).or_default())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -1,7 +1,9 @@
 //! The submission server: accepts connections, gives each a session, and drains them on shutdown.
+mod attend;
 mod command;
 mod conversation;
 mod door;
+mod guesser;
 mod guests;
 mod header;
 mod intake;
@@ -21,21 +23,23 @@ pub(crate) use unstuff::Unstuffer;
 
 pub use door::Listener;
 pub use line_ends::BareNewlines;
-pub use rules::{Limits, Listen, SocketFile, Submission};
+pub use rules::{CertificateFiles, Limits, Listen, Protection, SocketFile, Submission};
 
 use crate::{host_name, routes::Routes};
-use door::Arrival;
+use door::{Arrival, Door};
 use guests::Guests;
 use intake::Rules;
 use session::{Client, Session};
 use spool::Spool;
 use std::sync::Arc;
 use std::time::Duration;
+use token_store::Store;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
+use wire::accept::CertificateError;
 
 /// Clients that are told at a time that the house is full; beyond these the connection is only closed.
 const TURNED_AWAY: usize = 50;
@@ -48,20 +52,61 @@ struct Shared {
     rules: Rules,
     limits: Limits,
     guests: Arc<Guests>,
+    door: Door,
+    /// Who may sign in.
+    users: Option<Store>,
     routes: watch::Receiver<Arc<Routes>>,
     spool: Spool,
     shutdown: CancellationToken,
 }
 
-/// Accepts replies until shutdown: each connection is a task it owns. On shutdown no new connection is taken, idle sessions
-/// hear 421, and a running DATA may finish; this returns when the last session has ended.
-pub async fn listen(
+/// A bound listener with its rules, ready to be served.
+pub struct Entrance {
     listener: Listener,
     rules: Submission,
-    routes: watch::Receiver<Arc<Routes>>,
-    spool: Spool,
-    shutdown: CancellationToken,
-) {
+    door: Door,
+}
+
+impl Entrance {
+    /// Reads the listener's certificate.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub fn new(listener: Listener, rules: Submission) -> Result<Self, CertificateError> {
+        let door = Door::new(&rules)?;
+        Ok(Self {
+            listener,
+            rules,
+            door,
+        })
+    }
+
+    /// What it listens on.
+    #[must_use]
+    pub fn listener(&self) -> &Listener {
+        &self.listener
+    }
+}
+
+/// Where a listener's mail goes, and who may bring it.
+#[derive(Clone)]
+pub struct Post {
+    /// Which relay serves whom.
+    pub routes: watch::Receiver<Arc<Routes>>,
+    /// Where messages go.
+    pub spool: Spool,
+    /// Who may sign in.
+    pub users: Store,
+}
+
+/// Accepts replies until shutdown: each connection is a task it owns. On shutdown no new connection is taken, idle sessions
+/// hear 421, and a running DATA may finish; this returns when the last session has ended.
+pub async fn listen(entrance: Entrance, post: Post, shutdown: CancellationToken) {
+    let Entrance {
+        listener,
+        rules,
+        door,
+    } = entrance;
     let shared = Arc::new(Shared {
         host: host_name(),
         rules: Rules {
@@ -70,10 +115,13 @@ pub async fn listen(
         },
         limits: rules.limits,
         guests: Guests::new(rules.limits),
-        routes,
-        spool,
+        door,
+        users: Some(post.users),
+        routes: post.routes,
+        spool: post.spool,
         shutdown,
     });
+    warn_without_users(&shared);
     let mut sessions = JoinSet::new();
     loop {
         tokio::select! {
@@ -98,6 +146,19 @@ pub async fn listen(
     }
     while let Some(ended) = sessions.join_next().await {
         note_panic(ended);
+    }
+}
+
+fn warn_without_users(shared: &Shared) {
+    let Some(users) = shared.users.as_ref().filter(|_| shared.door.sign_in) else {
+        return;
+    };
+    match users.list_submitters() {
+        Ok(all) if all.is_empty() => warn!(
+            "a submission listener wants clients to sign in, and there is no user; make one with `postern submission user add`"
+        ),
+        Ok(_) => {}
+        Err(error) => warn!(%error, "the users of the submission listeners cannot be read"),
     }
 }
 
@@ -132,11 +193,13 @@ where
         },
         limits,
         guests: Guests::new(limits),
+        door: Door::default(),
+        users: None,
         routes,
         spool,
         shutdown,
     };
-    let client = Client::new(peer);
+    let client = Client::new(peer, None);
     Session::new(stream, client, Arc::new(shared)).run().await;
 }
 
@@ -146,14 +209,7 @@ fn receive(sessions: &mut JoinSet<()>, arrival: Arrival, shared: &Arc<Shared>) {
         return;
     }
     let seat = shared.guests.enter(arrival.address);
-    let client = Client::new(arrival.peer);
-    let session = Session::new(arrival.stream, client, Arc::clone(shared));
-    sessions.spawn(async move {
-        match seat {
-            Ok(_seat) => session.run().await,
-            Err(full) => session.turn_away(full).await,
-        }
-    });
+    sessions.spawn(attend::attend(arrival, seat, Arc::clone(shared)));
 }
 
 fn note_panic(ended: Result<(), tokio::task::JoinError>) {

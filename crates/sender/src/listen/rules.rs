@@ -1,4 +1,4 @@
-//! A submission listener's rules: where it listens and within which limits.
+//! A submission listener's rules: where it listens, how it is protected, and within which limits.
 use super::BareNewlines;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +11,10 @@ pub struct Submission {
     pub listen: Listen,
     /// Who may open the file of a Unix socket.
     pub socket: SocketFile,
+    /// How a connection is protected.
+    pub tls: Protection,
+    /// Whether a client must sign in; beyond this machine it must in any case.
+    pub sign_in: bool,
     /// The largest message in bytes; announced as SIZE.
     pub max_size: u64,
     /// What becomes of a message with bare CR or LF.
@@ -37,6 +41,26 @@ impl Listen {
             Self::Unix(_) => true,
         }
     }
+}
+
+/// How a listener's connections are protected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Protection {
+    /// Not at all: for this machine only.
+    None,
+    /// After the command STARTTLS (RFC 3207).
+    Starttls(CertificateFiles),
+    /// From the first byte (RFC 8314).
+    Implicit(CertificateFiles),
+}
+
+/// Where a server's certificate is, in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The certificate, and those between it and the root.
+    pub chain: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// The file of a Unix socket.
@@ -71,6 +95,8 @@ pub struct Limits {
     pub rate: Option<u32>,
     /// In one session.
     pub rate_per_connection: Option<u32>,
+    /// By one user who has signed in, in all sessions.
+    pub rate_per_user: Option<u32>,
     /// Refused commands before the session ends, counted from the last message.
     pub errors: u32,
     /// Commands that bring no message any further before the session ends, counted from the last message.
@@ -97,6 +123,7 @@ impl Default for Limits {
             // The spool takes thousands a second and the relay paces what leaves.
             rate: None,
             rate_per_connection: None,
+            rate_per_user: None,
             // A mail client makes none or a few.
             errors: 20,
             // What other servers grant as well; a monitor that only says NOOP comes again.

@@ -1,19 +1,23 @@
 //! One submission session: commands in, replies out, messages into the spool (RFC 5321, RFC 6409).
 mod chunks;
+mod client;
 mod message;
+mod sign_in;
 
 use super::Shared;
-use super::command::{self, Chunk, Command, Mail};
-use super::guests::{Allowance, Full};
+use super::command::{self, Auth, Chunk, Command, Mail};
+use super::guests::Full;
 use chunks::Chunks;
+pub(super) use client::Client;
 use spool::Recipient;
 use spool::dsn::Notify;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 use tracing::{debug, warn};
-use wire::lines::{LineError, Lines};
+use wire::lines::{Line, LineError, Lines};
 
 /// A command with its parameters; RFC 5321 section 4.5.3.1.4 and the extensions offered need far less.
 const COMMAND_LINE: usize = 2048;
@@ -24,27 +28,12 @@ const REPLIES: usize = 16 * 1024;
 /// Below this much free disk nothing is taken: the commits of what is in flight need room.
 const FREE_FLOOR: u64 = 64 << 20;
 const LOW_DISK: &str = "452 4.3.1 Too little free disk, try again later";
+const STOPPING: &str = "421 4.3.2 Postern is stopping, try again later";
+const BARE_LINE: &str = "500 5.5.2 Lines end with CRLF";
+const LONG_LINE: &str = "500 5.5.6 Line too long";
 const NO_RECIPIENTS: &str = "554 5.5.1 No valid recipients";
 /// How long a closed session's last words may take to be read.
 const LINGER: Duration = Duration::from_secs(2);
-
-/// A client and what it has had of the listener so far; all that a session keeps when TLS begins.
-pub(super) struct Client {
-    /// Its name for the Received field and the log.
-    peer: String,
-    since: Instant,
-    messages: Allowance,
-}
-
-impl Client {
-    pub(super) fn new(peer: String) -> Self {
-        Self {
-            peer,
-            since: Instant::now(),
-            messages: Allowance::default(),
-        }
-    }
-}
 
 /// What the client is called, and which protocol it greeted with.
 struct Hello {
@@ -67,7 +56,26 @@ enum Next {
     Command,
     Data,
     Chunk(Chunk),
+    SignIn(Auth),
+    StartTls,
     Close,
+}
+
+/// How a conversation ended.
+enum Ended {
+    /// The last reply is said.
+    Parting,
+    /// The client was told to begin TLS.
+    StartTls,
+}
+
+/// What came instead of an error.
+enum Heard {
+    Line(Line),
+    /// The line is longer than it may be, and still in the buffer.
+    TooLong,
+    /// The session is over, and the client is told why.
+    Over,
 }
 
 /// A session over any stream.
@@ -99,15 +107,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// From the greeting to the end of the connection.
-    pub(super) async fn run(mut self) {
+    /// From the greeting to the end of the connection; or to the beginning of TLS, with the stream that it goes over.
+    pub(super) async fn run(mut self) -> Option<(S, Client)> {
         self.reply(&format!("220 {} ESMTP Postern", self.shared.host));
+        self.go_on().await
+    }
+
+    /// The same without a greeting: after STARTTLS there is none.
+    pub(super) async fn go_on(mut self) -> Option<(S, Client)> {
         match self.converse().await {
-            Ok(()) => self.part().await,
-            Err(LineError::Closed) => {
-                debug!(peer = %self.client.peer, "the submission client closed the connection")
+            Ok(Ended::Parting) => {
+                self.part().await;
+                None
             }
-            Err(error) => debug!(peer = %self.client.peer, %error, "the submission session ended"),
+            // Everything else that the client has said is forgotten with this session (RFC 3207 section 4.2).
+            Ok(Ended::StartTls) => match self.lines.into_stream() {
+                Ok(stream) => Some((stream, self.client)),
+                Err(error) => {
+                    warn!(peer = %self.client.peer, %error, "TLS was not begun");
+                    None
+                }
+            },
+            Err(LineError::Closed) => {
+                debug!(peer = %self.client.peer, "the submission client closed the connection");
+                None
+            }
+            Err(error) => {
+                debug!(peer = %self.client.peer, %error, "the submission session ended");
+                None
+            }
         }
     }
 
@@ -118,10 +146,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.part().await;
     }
 
-    async fn converse(&mut self) -> Result<(), LineError> {
+    async fn converse(&mut self) -> Result<Ended, LineError> {
         loop {
             let Some(command) = self.next_command().await? else {
-                return Ok(());
+                return Ok(Ended::Parting);
             };
             let next = match command {
                 Ok(command) => self.carry_out(command),
@@ -130,37 +158,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Next::Command
                 }
             };
-            match next {
-                Next::Command => {}
-                Next::Data if self.data().await?.is_break() => return Ok(()),
-                Next::Data => {}
-                Next::Chunk(chunk) if self.bdat(chunk).await?.is_break() => return Ok(()),
-                Next::Chunk(_) => {}
-                Next::Close => return Ok(()),
-            }
-            if self.is_worn_out() {
-                return Ok(());
+            let goes_on = match next {
+                Next::Command => ControlFlow::Continue(()),
+                Next::Data => self.data().await?,
+                Next::Chunk(chunk) => self.bdat(chunk).await?,
+                Next::SignIn(auth) => self.sign_in(auth).await?,
+                Next::StartTls => {
+                    self.flush().await?;
+                    return Ok(Ended::StartTls);
+                }
+                Next::Close => ControlFlow::Break(()),
+            };
+            if goes_on.is_break() || self.is_worn_out() {
+                return Ok(Ended::Parting);
             }
         }
     }
 
-    /// Whether the client has done nothing useful for too long; it is told so.
-    fn is_worn_out(&mut self) -> bool {
-        let limits = &self.shared.limits;
-        let reply = if self.faults >= limits.errors {
-            "421 4.7.0 Too many errors"
-        } else if self.idle_commands >= limits.idle_commands {
-            "421 4.7.0 Too many commands without a message"
-        } else {
-            return false;
-        };
-        self.reply(reply);
-        true
+    /// The next command, or its fault; None when the session is over.
+    async fn next_command(&mut self) -> Result<Option<Result<Command, command::Fault>>, LineError> {
+        Ok(Some(match self.next_line(COMMAND_LINE).await? {
+            Heard::Line(line) if line.crlf => command::parse(&line.bytes),
+            Heard::Line(line) => command::refused(&line.bytes, BARE_LINE),
+            Heard::TooLong => {
+                let refused = command::refused(self.lines.buffered(), LONG_LINE);
+                self.lines.skip_line(SKIPPED_LINE).await?;
+                refused
+            }
+            Heard::Over => return Ok(None),
+        }))
     }
 
-    /// The next command, or its fault; None when the daemon stops. Replies are held back while the client's next
-    /// command is here already, so that a pipelined batch is answered in one write (RFC 2920 section 3.2).
-    async fn next_command(&mut self) -> Result<Option<Result<Command, command::Fault>>, LineError> {
+    /// The next line. Replies are held back while the client's next command is here already, so that a pipelined batch is
+    /// answered in one write (RFC 2920 section 3.2).
+    async fn next_line(&mut self, cap: usize) -> Result<Heard, LineError> {
         let pipelined = memchr::memchr(b'\n', self.lines.buffered()).is_some();
         if !pipelined || self.replies.len() > REPLIES {
             self.flush().await?;
@@ -172,36 +203,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let read = tokio::select! {
             biased;
             () = shared.shutdown.cancelled() => {
-                self.reply("421 4.3.2 Postern is stopping, try again later");
-                return Ok(None);
+                self.reply(STOPPING);
+                return Ok(Heard::Over);
             }
             () = sleep_until(over) => {
                 self.reply("421 4.4.2 The session has lasted too long, open another one");
-                return Ok(None);
+                return Ok(Heard::Over);
             }
-            read = self.lines.line(COMMAND_LINE) => read,
+            read = self.lines.line(cap) => read,
         };
         match read {
-            Ok(line) if line.crlf => Ok(Some(command::parse(&line.bytes))),
-            Ok(line) => {
-                let fault = "500 5.5.2 Lines end with CRLF";
-                Ok(Some(command::refused(&line.bytes, fault)))
-            }
-            Err(LineError::TooLong { .. }) => {
-                let refused = command::refused(self.lines.buffered(), "500 5.5.6 Line too long");
-                self.lines.skip_line(SKIPPED_LINE).await?;
-                Ok(Some(refused))
-            }
+            Ok(line) => Ok(Heard::Line(line)),
+            Err(LineError::TooLong { .. }) => Ok(Heard::TooLong),
             Err(LineError::Timeout { after }) => {
                 self.reply(&format!("421 4.4.2 No command for {} s", after.as_secs()));
-                Ok(None)
+                Ok(Heard::Over)
             }
             Err(error) => Err(error),
         }
     }
 
     fn carry_out(&mut self, command: Command) -> Next {
-        self.idle_commands += u32::from(is_idle(&command));
+        self.count(&command);
         match command {
             Command::Helo(name) => self.greet(name, false),
             Command::Ehlo(name) => self.greet(name, true),
@@ -214,6 +237,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.reply("421 4.5.0 How many octets follow is not known, so nothing can be read any more");
                 return Next::Close;
             }
+            Command::Auth(auth) => return Next::SignIn(auth),
+            Command::StartTls => return self.start_tls(),
             Command::Rset => {
                 self.envelope = None;
                 self.reply("250 2.0.0 Ok");
@@ -255,7 +280,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             "DSN",
             "CHUNKING",
         ];
-        others.map(str::to_owned).to_vec()
+        let mut keywords = others.map(str::to_owned).to_vec();
+        if self.offers_starttls() {
+            keywords.push("STARTTLS".to_owned());
+        }
+        if self.offers_sign_in() {
+            keywords.push("AUTH PLAIN LOGIN".to_owned());
+        }
+        keywords
     }
 
     fn mail(&mut self, mail: Mail) {
@@ -264,6 +296,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         if self.envelope.is_some() {
             return self.fault("503 5.5.1 A transaction is open already");
+        }
+        if let Some(reply) = self.may_not_send(&mail) {
+            return self.fault(&reply);
         }
         if !mail.sender.is_ascii() && !mail.smtputf8 {
             return self.fault("553 5.6.7 An address beyond ASCII needs SMTPUTF8");
@@ -361,24 +396,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Answers 451 when the messages of a minute are used up.
-    fn is_too_fast(&mut self) -> bool {
-        let (limits, now) = (&self.shared.limits, Instant::now());
-        let messages = &mut self.client.messages;
-        let over = if !messages.take(limits.rate_per_connection, now) {
-            limits.rate_per_connection
-        } else if !self.shared.guests.allow(now) {
-            limits.rate
-        } else {
-            return false;
-        };
-        let most = over.unwrap_or_default();
-        self.fault(&format!(
-            "451 4.7.1 No more than {most} messages a minute are taken here, try again in a minute"
-        ));
-        true
-    }
-
     fn reply(&mut self, reply: &str) {
         self.replies.extend_from_slice(reply.as_bytes());
         self.replies.extend_from_slice(b"\r\n");
@@ -414,15 +431,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if let Ok(Err(error)) = timeout(LINGER, farewell).await {
             debug!(%error, "the submission client was gone before the last reply");
         }
-    }
-}
-
-/// Whether a command brings no message any further.
-fn is_idle(command: &Command) -> bool {
-    match command {
-        Command::Mail(_) | Command::Rcpt(_) | Command::Data => false,
-        Command::Bdat(chunk) => chunk.is_some_and(|chunk| chunk.octets == 0),
-        _ => true,
     }
 }
 

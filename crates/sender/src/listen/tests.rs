@@ -17,8 +17,10 @@ mod limits;
 mod messages;
 mod model;
 mod scripted;
+mod sign_in;
 mod smuggling;
 mod times;
+mod tls;
 mod wishes;
 
 const MAX_SIZE: u64 = 100_000;
@@ -28,6 +30,7 @@ const MESSAGE: &str = "Subject: hello\r\n\r\nworld\r\n";
 struct Server {
     address: SocketAddr,
     spool: Spool,
+    users: Store,
     shutdown: CancellationToken,
     tasks: JoinSet<()>,
     _folder: tempfile::TempDir,
@@ -63,9 +66,24 @@ fn rules(listen: &str) -> Submission {
     Submission {
         listen: Listen::Tcp(listen.parse().expect("an address")),
         socket: SocketFile::default(),
+        tls: Protection::None,
+        sign_in: false,
         max_size: MAX_SIZE,
         bare_newlines: BareNewlines::Refuse,
         limits: Limits::default(),
+    }
+}
+
+/// Into a spool, by the one relay; nobody may sign in yet.
+fn post(folder: &tempfile::TempDir, spool: Spool) -> Post {
+    let routes = Arc::new(Routes::new(&relays()).expect("a table"));
+    let (_, routes) = watch::channel(routes);
+    let key = token_store::seal::Key::from_bytes([7; 32]);
+    let users = Store::open(&folder.path().join("accounts.db"), key).expect("a database");
+    Post {
+        routes,
+        spool,
+        users,
     }
 }
 
@@ -91,20 +109,16 @@ impl Server {
             panic!("TCP was asked for")
         };
         let address = tcp.local_addr().expect("an address");
-        let routes = Arc::new(Routes::new(&relays()).expect("a table"));
-        let (_, routes) = watch::channel(routes);
+        let post = post(&folder, spool.clone());
+        let users = post.users.clone();
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(listen(
-            listener,
-            rules,
-            routes,
-            spool.clone(),
-            shutdown.clone(),
-        ));
+        let entrance = Entrance::new(listener, rules).expect("a certificate");
+        tasks.spawn(listen(entrance, post, shutdown.clone()));
         Self {
-            address,
+            address: SocketAddr::from(([127, 0, 0, 1], address.port())),
             spool,
+            users,
             shutdown,
             tasks,
             _folder: folder,

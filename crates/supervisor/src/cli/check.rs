@@ -28,6 +28,10 @@ pub(crate) async fn check(file: &Path) -> Result<(), Failure> {
     let office = Office::look(file).await?;
     let tokens = office.tokens()?;
     let store = tokens.store();
+    let signs_in = config.submission.iter().any(|rules| rules.sign_in);
+    if signs_in && store.list_submitters()?.is_empty() {
+        sheet.remark("a submission listener wants clients to sign in, and there is no user; make one with `postern submission user add`")?;
+    }
     sheet.tokens(&office, &tokens).await?;
     for mailbox in store.mailboxes()? {
         let title = format!("mailbox {}", mailbox.name);

@@ -36,6 +36,7 @@ pub(crate) use mistake::Mistakes;
 use mistake::{Mistake, Place};
 pub(crate) use notices::{Notices, Webhook};
 use reader::Reader;
+pub(crate) use relays::is_sender;
 pub(crate) use sections::{CONTROL_SOCKET, DROP_DIR};
 pub(crate) use surroundings::{Secrets, Surroundings};
 

@@ -192,7 +192,8 @@ impl Claims {
     }
 }
 
-fn is_sender(text: &str) -> bool {
+/// An address, @DOMAIN, or `*`.
+pub(crate) fn is_sender(text: &str) -> bool {
     let Some((_, domain)) = text.rsplit_once('@') else {
         return text == "*";
     };

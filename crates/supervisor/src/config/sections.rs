@@ -45,7 +45,7 @@ pub(super) fn config(file: &Path, root: Section<'_>, surroundings: &Surroundings
     let library = Library::load(Some(&templates_dir));
     let log = log(&root);
     let web = web(&root);
-    let submission = submission::read(&root);
+    let submission = submission::read(&root, surroundings);
     let token_ca_file = root.get("token_ca_file").and_then(|field| absolute(&field));
     let notices = notices::read(&root, surroundings);
     let mut known = Known {

@@ -1,13 +1,16 @@
 //! `submission`: where the ticket system hands over its replies.
 
+mod door;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use sender::{BareNewlines, Limits, Listen, SocketFile, Submission};
+use sender::{BareNewlines, Limits, Listen, Protection, SocketFile, Submission};
 
 use super::reader::{Field, Section};
 use super::sections::{MAX_SIZE, SIZES, listen};
+use super::surroundings::Surroundings;
 
 const PORT: u16 = 2525;
 const SECOND: Duration = Duration::from_secs(1);
@@ -17,12 +20,14 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const MOST_CONNECTIONS: u64 = 10_000;
 
 /// Reads the listeners; without the key there is one.
-pub(super) fn read(root: &Section<'_>) -> Vec<Submission> {
+pub(super) fn read(root: &Section<'_>, surroundings: &Surroundings) -> Vec<Submission> {
     let Some(field) = root.get("submission") else {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
         return vec![Submission {
             listen: Listen::Tcp(address),
             socket: SocketFile::default(),
+            tls: Protection::None,
+            sign_in: false,
             max_size: MAX_SIZE,
             bare_newlines: BareNewlines::Refuse,
             limits: Limits::default(),
@@ -38,7 +43,8 @@ pub(super) fn read(root: &Section<'_>) -> Vec<Submission> {
         };
         let address = section.require("listen", "HOST:PORT or a Unix socket's path");
         let listen = address.as_ref().and_then(listen);
-        let listener = listener(&section, address.as_ref(), listen.as_ref());
+        let door = door::read(&section, address.as_ref(), listen.as_ref(), surroundings);
+        let listener = listener(&section, listen.as_ref(), door);
         section.finish();
         listeners.extend(listener);
         let (Some(address), Some(listen)) = (address, listen) else {
@@ -54,8 +60,8 @@ pub(super) fn read(root: &Section<'_>) -> Vec<Submission> {
 
 fn listener(
     section: &Section<'_>,
-    address: Option<&Field<'_>>,
     listen: Option<&Listen>,
+    door: Option<door::Door>,
 ) -> Option<Submission> {
     let socket = socket(section, listen);
     let max_size = section
@@ -71,14 +77,12 @@ fn listener(
     let limits = section
         .get("limits")
         .map_or(Some(Limits::default()), |field| limits(&field));
-    let listen = listen?.clone();
-    if !listen.is_local() {
-        address?.expected("a loopback address or a Unix socket's path; whoever can reach this door can send as your helpdesk");
-        return None;
-    }
+    let door = door?;
     Some(Submission {
-        listen,
+        listen: listen?.clone(),
         socket: socket?,
+        tls: door.tls,
+        sign_in: door.sign_in,
         max_size: max_size?,
         bare_newlines: bare_newlines?,
         limits: limits?,
@@ -172,6 +176,7 @@ fn limits(field: &Field<'_>) -> Option<Limits> {
     let recipients = count("recipients", 100..=100_000, default.recipients as u64);
     let rate_all = rate("rate");
     let rate_per_connection = rate("rate_per_connection");
+    let rate_per_user = rate("rate_per_user");
     let errors = count("errors", 1..=1000, default.errors.into());
     let idle_commands = count("idle_commands", 10..=100_000, default.idle_commands.into());
     let command_timeout = time("command_timeout", SECOND..=HOUR, default.command_timeout);
@@ -185,6 +190,7 @@ fn limits(field: &Field<'_>) -> Option<Limits> {
         recipients: recipients?,
         rate: rate_all?,
         rate_per_connection: rate_per_connection?,
+        rate_per_user: rate_per_user?,
         errors: u32::try_from(errors?).ok()?,
         idle_commands: u32::try_from(idle_commands?).ok()?,
         command_timeout: command_timeout?,

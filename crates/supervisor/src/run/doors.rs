@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use provider_template::Library;
-use sender::{Listen, SocketFile, Submission};
+use sender::{Entrance, Listen, SocketFile};
 
 use super::StartError;
 use crate::config::{Config, Web};
@@ -13,7 +13,7 @@ use crate::control;
 
 /// The bound listeners.
 pub(super) struct Doors {
-    pub(super) submission: Vec<(sender::Listener, Submission)>,
+    pub(super) submission: Vec<Entrance>,
     pub(super) web: Option<web_admin::Listener>,
     pub(super) control: control::Listener,
     public_url: Option<String>,
@@ -33,7 +33,7 @@ impl Doors {
         for rules in &config.submission {
             let listener = sender::Listener::bind(&rules.listen, rules.socket).await;
             let listener = listener.map_err(|e| refused("submission", &rules.listen, e))?;
-            submission.push((listener, rules.clone()));
+            submission.push(Entrance::new(listener, rules.clone())?);
         }
         let (mut web, mut public_url) = (None, None);
         if let Some(section) = &config.web {
@@ -70,7 +70,7 @@ impl Doors {
             sender::Listener::Tcp(listener) => listener.local_addr().ok(),
             sender::Listener::Unix(_) => None,
         };
-        let listeners = self.submission.iter().map(|(listener, _)| listener);
+        let listeners = self.submission.iter().map(Entrance::listener);
         listeners.filter_map(tcp).collect()
     }
 }

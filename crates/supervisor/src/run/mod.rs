@@ -62,6 +62,8 @@ pub(crate) enum StartError {
     Spool(#[from] spool::SpoolError),
     #[error(transparent)]
     Tokens(#[from] token_store::TokenError),
+    #[error("a submission listener's certificate: {0}")]
+    Certificate(#[from] wire::accept::CertificateError),
     /// Two relays claim a sender.
     #[error("{0}")]
     Routes(String),
@@ -150,9 +152,13 @@ impl Gateway {
             "sign-ins",
             sign_ins::follow(handle.clone(), shutdown.clone()),
         );
-        for (listener, rules) in doors.submission {
-            let (routes, spool) = (current_routes.clone(), spool.clone());
-            let room = sender::listen(listener, rules, routes, spool, shutdown.clone());
+        let post = sender::Post {
+            routes: current_routes,
+            spool,
+            users: store,
+        };
+        for entrance in doors.submission {
+            let room = sender::listen(entrance, post.clone(), shutdown.clone());
             rooms.open("submission", room);
         }
         let notices = notices(handle.clone(), shutdown.clone());

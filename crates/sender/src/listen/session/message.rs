@@ -1,5 +1,5 @@
 //! The message part of a session: the text into a body, the body into the spool, and only then 250.
-use super::{Envelope, Hello, LOW_DISK, Session};
+use super::{Client, Envelope, Hello, LOW_DISK, Session};
 use crate::listen::command::Mail;
 use crate::listen::conversation::conversation;
 use crate::listen::intake::{self, Broken, Intake, Refusal, Taken};
@@ -43,7 +43,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 host: &self.shared.host,
                 hello: hello.map_or("", |hello| &hello.name),
                 peer: &self.client.peer,
-                protocol: protocol(hello, mail),
+                protocol: &protocol(hello, mail, &self.client),
                 id: &id,
             },
             now,
@@ -74,6 +74,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let header = header_section(&taken.head);
         let (headline, from) = (headline(header), trace::author(header));
         let automatic = trace::is_automatic(header);
+        if envelope.mail.sender.is_empty()
+            && let Some(reply) = self.is_not_theirs(&from)
+        {
+            return self.fault(&reply);
+        }
         let Some(relay) = self.relay_for(&envelope, &from) else {
             let sender = &envelope.mail.sender;
             warn!(peer = %self.client.peer, sender, from, "no relay serves this sender; the message was refused");
@@ -136,11 +141,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    fn was_useful(&mut self) {
-        self.faults = 0;
-        self.idle_commands = 0;
-    }
-
     /// By the envelope at MAIL, else by the header's From.
     fn relay_for(&self, envelope: &Envelope, from: &str) -> Option<String> {
         let routes = self.shared.routes.borrow();
@@ -184,12 +184,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 }
 
-fn protocol(hello: Option<&Hello>, mail: &Mail) -> &'static str {
-    match (hello.is_some_and(|hello| hello.extended), mail.smtputf8) {
+/// The words of RFC 3848 and RFC 6531, by which a reader of the header sees how a message was handed over.
+fn protocol(hello: Option<&Hello>, mail: &Mail, client: &Client) -> String {
+    let base = match (hello.is_some_and(|hello| hello.extended), mail.smtputf8) {
         (true, true) => "UTF8SMTP",
         (true, false) => "ESMTP",
-        (false, _) => "SMTP",
-    }
+        (false, _) => return "SMTP".to_owned(),
+    };
+    let tls = if client.is_under_tls { "S" } else { "" };
+    let user = if client.user.is_some() { "A" } else { "" };
+    format!("{base}{tls}{user}")
 }
 
 /// One submitter's keys are not another's.

@@ -240,14 +240,16 @@ async fn a_silent_client_is_let_go_after_five_minutes() {
         },
         limits: Limits::default(),
         guests: Guests::new(Limits::default()),
+        door: Door::default(),
+        users: None,
         routes,
         spool,
         shutdown: CancellationToken::new(),
     };
     let (near, far) = tokio::io::duplex(4096);
     let begun = tokio::time::Instant::now();
-    let session = Session::new(far, Client::new("local".into()), Arc::new(shared)).run();
-    let (heard, ()) = tokio::join!(
+    let session = Session::new(far, Client::new("local".into(), None), Arc::new(shared)).run();
+    let (heard, _) = tokio::join!(
         async {
             let mut heard = String::new();
             let mut near = near;

@@ -89,13 +89,13 @@ async fn a_unix_socket_serves_and_a_stale_one_is_replaced() {
     std::fs::remove_file(precious).expect("the letter is still there");
 
     let spool = Spool::open(folder.path()).expect("a spool");
-    let (_, routes) = watch::channel(Arc::new(Routes::new(&relays()).expect("a table")));
     let shutdown = CancellationToken::new();
     let rules = Submission {
         listen: listen_on,
         ..rules("127.0.0.1:0")
     };
-    let serving = listen(listener, rules, routes, spool.clone(), shutdown.clone());
+    let entrance = Entrance::new(listener, rules).expect("no certificate is needed");
+    let serving = listen(entrance, post(&folder, spool.clone()), shutdown.clone());
     let talking = async {
         let mut talk = Talk::over(UnixStream::connect(&path).await.expect("a connection"));
         assert_eq!(talk.code().await, "220");

@@ -7,7 +7,7 @@ impl Server {
     }
 
     /// A connection without a greeting read.
-    async fn knock(&self) -> Talk {
+    pub(super) async fn knock(&self) -> Talk {
         Talk::over(
             TcpStream::connect(self.address)
                 .await

@@ -64,6 +64,8 @@ pub(super) fn shared(spool: &Spool, rules: Rules) -> Arc<Shared> {
         rules,
         limits,
         guests: Guests::new(limits),
+        door: Door::default(),
+        users: None,
         routes,
         spool: spool.clone(),
         shutdown: CancellationToken::new(),
@@ -77,9 +79,13 @@ pub(super) async fn replies(shared: &Arc<Shared>, reads: Vec<Vec<u8>>) -> Vec<St
         reads: reads.into(),
         said: Arc::clone(&said),
     };
-    Session::new(stream, Client::new("local".into()), Arc::clone(shared))
-        .run()
-        .await;
+    Session::new(
+        stream,
+        Client::new("local".into(), None),
+        Arc::clone(shared),
+    )
+    .run()
+    .await;
     let said = said.lock().unwrap_or_else(PoisonError::into_inner);
     let said = std::str::from_utf8(&said).expect("replies are text");
     assert!(said.is_empty() || said.ends_with("\r\n"), "{said}");

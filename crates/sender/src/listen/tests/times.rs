@@ -15,7 +15,12 @@ async fn last_words(pieces: &[&str], pause: Duration) -> (String, u64) {
         bare_newlines: BareNewlines::Refuse,
     };
     let (mut near, far) = tokio::io::duplex(64 * 1024);
-    let session = Session::new(far, Client::new("local".into()), shared(&spool, rules)).run();
+    let session = Session::new(
+        far,
+        Client::new("local".into(), None),
+        shared(&spool, rules),
+    )
+    .run();
     let begun = Instant::now();
     let client = async {
         for piece in pieces {
