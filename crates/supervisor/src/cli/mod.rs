@@ -16,6 +16,7 @@ mod reload;
 mod request;
 mod run;
 mod status;
+mod submission;
 mod table;
 mod token;
 
@@ -108,6 +109,9 @@ enum Command {
     /// Who may sign in to the admin page.
     #[command(subcommand)]
     Admin(admin::AdminCommand),
+    /// Who may hand over mail to the submission listeners.
+    #[command(subcommand)]
+    Submission(submission::SubmissionCommand),
     /// The key that seals secrets in the database.
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -215,6 +219,7 @@ async fn dispatch(cli: Cli) -> ExitCode {
         Command::Sendmail { arguments, .. } => crate::sendmail::sendmail(file, &arguments).await,
         Command::Notices(command) => notices::carry_out(file, command).await,
         Command::Admin(command) => admin::carry_out(file, command).await,
+        Command::Submission(command) => submission::carry_out(file, command).await,
         Command::Key(command) => key::carry_out(file, command).await,
         Command::Backup { file: target } => backup::backup(file, &target).await,
         Command::Restore {
