@@ -93,4 +93,9 @@ fn a_full_disk_tears_nothing_and_loses_nothing_and_mail_flows_on_when_there_is_r
     assert!(daemon.stop().success());
     assert_eq!(hashes_of(&maildir.join("new")), expected);
     assert_whole(&maildir, &expected);
+    let log = std::fs::read_to_string(rig.path().join("postern.log")).unwrap();
+    for hash in expected.keys() {
+        let line = |line: &&str| !line.contains("not delivered") && line.contains(hash.as_str());
+        assert_eq!(log.lines().filter(line).count(), 1, "{hash} in the log");
+    }
 }

@@ -57,6 +57,8 @@ pub struct ProviderCounts {
     pub introspections: u64,
     /// Messages the submission server took.
     pub submitted: u64,
+    /// Planned faults that were met.
+    pub faults: u64,
 }
 
 /// All of it.
@@ -123,7 +125,11 @@ impl Shared {
 
     /// The fault planned for what the client said, if any.
     pub(crate) fn fault(&self, service: Service, said: impl AsRef<[u8]>) -> Option<Fault> {
-        self.with(|state| state.faults.take(service, said.as_ref(), Instant::now()))
+        self.with(|state| {
+            let fault = state.faults.take(service, said.as_ref(), Instant::now())?;
+            state.counts.faults += 1;
+            Some(fault)
+        })
     }
 
     /// Ends when the connection must end: shutdown, or its service's connections are dropped.

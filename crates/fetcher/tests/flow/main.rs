@@ -6,6 +6,7 @@ mod contract;
 mod fake;
 mod folders;
 mod gateway;
+mod hanging;
 mod held;
 mod literals;
 mod multitude;

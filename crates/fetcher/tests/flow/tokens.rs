@@ -81,7 +81,7 @@ fn mailbox(gateway: &Gateway, provider: &Provider) -> Mailbox {
 }
 
 /// A token config that can be refreshed at the provider.
-fn entry(provider: &Provider) -> Entry {
+pub(crate) fn entry(provider: &Provider) -> Entry {
     let (id, secret) = provider.client();
     let mut config = Config {
         client_id: id,
