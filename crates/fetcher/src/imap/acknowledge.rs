@@ -148,12 +148,12 @@ async fn apply(
 
 async fn store(connection: &mut Connection, set: &str, flag: &str) -> Result<(), FetchError> {
     connection
-        .run(
-            "UID STORE",
-            &format!("UID STORE {set} +FLAGS.SILENT ({flag})"),
-            |_| {},
-        )
+        .run("UID STORE", &flagging(set, flag), |_| {})
         .await
+}
+
+fn flagging(set: &str, flag: &str) -> String {
+    format!("UID STORE {set} +FLAGS.SILENT ({flag})")
 }
 
 /// Deletes our own messages and nobody else's.
@@ -165,10 +165,15 @@ async fn delete(
 ) -> Result<(), FetchError> {
     let set = uid_set(uids);
     if capabilities.has("UIDPLUS") {
-        store(connection, &set, "\\Deleted").await?;
-        return connection
-            .run("UID EXPUNGE", &format!("UID EXPUNGE {set}"), |_| {})
-            .await;
+        // Should the flag be refused, nothing goes but what is delivered and flagged already.
+        let flag = flagging(&set, "\\Deleted");
+        let expunge = format!("UID EXPUNGE {set}");
+        let both = [
+            ("UID STORE", flag.as_str()),
+            ("UID EXPUNGE", expunge.as_str()),
+        ];
+        let [flagged, expunged] = connection.run_both(both, |_| {}).await?;
+        return flagged.and(expunged).map_err(FetchError::Refused);
     }
     // A plain EXPUNGE takes everything flagged \Deleted, also what a person only flagged.
     let foreign = list_set(connection, "1:*", false)

@@ -4,6 +4,8 @@
 //! drop the tagged status: a refused command must never look like an empty mailbox. After any error but a tagged NO the connection
 //! is to be thrown away.
 
+mod ahead;
+
 use std::io;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use wire::dial::Stream;
 
+pub(crate) use self::ahead::Ahead;
 use super::guard::{Guard, SMALL_LITERAL, Trap};
 use super::names::folder;
 use super::reading::refusal;
@@ -52,6 +55,8 @@ pub(crate) struct Connection {
     leaving: bool,
     /// Whether folder names are UTF-8 here.
     pub(crate) utf8: bool,
+    /// Commands that are under way beside the one that is waited for.
+    pub(crate) ahead: Ahead,
     /// The last alert, until somebody shows it (RFC 9051 section 7.1: it must be).
     pub(crate) alert: Option<String>,
 }
@@ -69,6 +74,7 @@ impl Connection {
             news: false,
             leaving: false,
             utf8: false,
+            ahead: Ahead::default(),
             alert: None,
         }
     }
@@ -107,10 +113,16 @@ impl Connection {
         command: &'static str,
         line: &str,
     ) -> Result<Sent, FetchError> {
+        let sent = self.tagged(command);
+        let line = format!("{} {line}\r\n", sent.tag);
+        self.write(&line, command).await?;
+        Ok(sent)
+    }
+
+    fn tagged(&mut self, command: &'static str) -> Sent {
         self.tags += 1;
         let tag = format!("A{}", self.tags);
-        self.write(&format!("{tag} {line}\r\n"), command).await?;
-        Ok(Sent { tag, command })
+        Sent { tag, command }
     }
 
     /// Sends a line without a tag: a SASL answer, or DONE.
@@ -231,21 +243,18 @@ impl Connection {
                 status,
                 outcome,
             } => {
-                if tag.0 != sent.tag {
+                if tag.0 == sent.tag {
+                    self.judge(sent.command, status, outcome)?;
+                    return Ok(Said::Done(()));
+                }
+                let Some(command) = self.ahead.command(&tag.0) else {
                     return Err(FetchError::Again(format!(
                         "the server answered {} with another command's tag",
                         sent.command
                     )));
-                }
-                let status = match status {
-                    imap_proto::Status::Ok => {
-                        self.heed(outcome);
-                        return Ok(Said::Done(()));
-                    }
-                    imap_proto::Status::No => Status::No,
-                    _ => Status::Bad,
                 };
-                return Err(meaning(refusal(sent.command, status, outcome)));
+                let answer = self.judge(command, status, outcome);
+                self.ahead.answered(&tag.0, answer)?;
             }
             Response::Data {
                 status: imap_proto::Status::Bye,
@@ -264,6 +273,24 @@ impl Connection {
         Ok(Said::Untagged(()))
     }
 
+    /// What a tagged answer means.
+    fn judge(
+        &mut self,
+        command: &'static str,
+        status: &imap_proto::Status,
+        outcome: &Outcome<'_>,
+    ) -> Result<(), FetchError> {
+        let status = match status {
+            imap_proto::Status::Ok => {
+                self.heed(outcome);
+                return Ok(());
+            }
+            imap_proto::Status::No => Status::No,
+            _ => Status::Bad,
+        };
+        Err(meaning(refusal(command, status, outcome)))
+    }
+
     /// Keeps an alert for whoever shows it.
     fn heed(&mut self, outcome: &Outcome<'_>) {
         if outcome.code == Some(ResponseCode::Alert) {
@@ -280,7 +307,14 @@ impl Connection {
         mut each: impl FnMut(&Response<'_>),
     ) -> Result<(), FetchError> {
         loop {
-            match self.next(&sent, &mut each).await? {
+            if let Some(answer) = self.ahead.answer(&sent.tag) {
+                return answer;
+            }
+            let said = self.next(&sent, &mut each).await;
+            if !matches!(said, Ok(Said::Untagged(()))) {
+                self.ahead.is_over(&sent.tag);
+            }
+            match said? {
                 Said::Untagged(()) => {}
                 Said::Done(()) => return Ok(()),
                 Said::Go(_) => {

@@ -71,7 +71,11 @@ async fn begin_and_work(
         }
         let (mut connection, offered) = connect(&mailbox, PATIENCE).await?;
         let capabilities = sign_in(&mut connection, &offered, &mailbox, &credential).await?;
-        introduce(&mut connection, &capabilities).await?;
+        connection.ahead.allowed = context.memory.imap.sends_ahead();
+        if let Err(e) = introduce(&mut connection, &capabilities).await {
+            context.memory.imap.learn_ahead(&connection.ahead, Some(&e));
+            return Err(e);
+        }
         for target in [delivered_to(&mailbox.after), held_to(&mailbox.care.failed)] {
             check_target(&mut connection, &mailbox.folders, target, true).await?;
         }
@@ -101,8 +105,12 @@ async fn begin_and_work(
         refused_at: None,
         held: Held::new(aside),
         whole_at: Instant::now(),
+        announced: false,
     };
-    let end = session.work().await?;
+    let end = session.work().await;
+    let memory = &session.context.memory.imap;
+    memory.learn_ahead(&session.connection.ahead, end.as_ref().err());
+    let end = end?;
     session.connection.leave().await;
     Ok(end)
 }
@@ -121,6 +129,8 @@ struct Session {
     held: Held,
     /// When listing last began with the first UID.
     whole_at: Instant,
+    /// The server said of its own accord that something came.
+    announced: bool,
 }
 
 impl Session {
@@ -135,7 +145,10 @@ impl Session {
             if let Some(end) = self.wait().await? {
                 return Ok(end);
             }
-            self.connection.run("NOOP", "NOOP", |_| {}).await?;
+            // A server that told nothing of late is asked; it may tell only then.
+            if !std::mem::take(&mut self.announced) {
+                self.connection.run("NOOP", "NOOP", |_| {}).await?;
+            }
             if self.whole_at.elapsed() >= WHOLE {
                 self.list_anew();
             }

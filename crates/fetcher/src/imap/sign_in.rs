@@ -175,38 +175,33 @@ pub(crate) async fn introduce(
     connection: &mut Connection,
     capabilities: &Capabilities,
 ) -> Result<(), FetchError> {
-    connection.utf8 = capabilities.rev2_only();
-    if capabilities.offers_utf8() {
-        let mut enabled = false;
-        let each = |response: &Response<'_>| {
-            let Response::Capabilities(words) = response else {
-                return;
-            };
-            enabled |= words.iter().any(|word| {
-                matches!(word, Capability::Atom(name) if name.eq_ignore_ascii_case("UTF8=ACCEPT"))
-            });
+    // Some providers let nobody select a folder before they know who it is (RFC 2971).
+    let who = concat!(
+        r#"ID ("name" "Postern" "version" ""#,
+        env!("CARGO_PKG_VERSION"),
+        r#"")"#
+    );
+    let mut enabled = false;
+    let each = |response: &Response<'_>| {
+        let Response::Capabilities(words) = response else {
+            return;
         };
-        tolerated(connection.run("ENABLE", "ENABLE UTF8=ACCEPT", each).await)?;
-        connection.utf8 |= enabled;
+        enabled |= words.iter().any(|word| {
+            matches!(word, Capability::Atom(name) if name.eq_ignore_ascii_case("UTF8=ACCEPT"))
+        });
+    };
+    let (utf8, id) = (("ENABLE", "ENABLE UTF8=ACCEPT"), ("ID", who));
+    let answers = match (capabilities.offers_utf8(), capabilities.has("ID")) {
+        (true, true) => connection.run_both([utf8, id], each).await?.to_vec(),
+        (true, false) => vec![connection.try_run(utf8, each).await?],
+        (false, true) => vec![connection.try_run(id, each).await?],
+        (false, false) => Vec::new(),
+    };
+    for refusal in answers.into_iter().filter_map(Result::err) {
+        tracing::debug!("{refusal}");
     }
-    if capabilities.has("ID") {
-        // Some providers let nobody select a folder before (RFC 2971).
-        let who = concat!(
-            r#"ID ("name" "Postern" "version" ""#,
-            env!("CARGO_PKG_VERSION"),
-            r#"")"#
-        );
-        tolerated(connection.run("ID", who, |_| {}).await)?;
-    }
+    connection.utf8 = capabilities.rev2_only() || enabled;
     Ok(())
-}
-
-/// A command whose refusal is no harm.
-fn tolerated(result: Result<(), FetchError>) -> Result<(), FetchError> {
-    match result {
-        Ok(()) => Ok(()),
-        Err(e) => e.refused().map(|refusal| tracing::debug!("{refusal}")),
-    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub(crate) enum Woken {
 }
 
 /// IDLE (RFC 2177) until the server announces something, `called` resolves, or the time is up. The command is always brought to
-/// its tagged OK; NO, BYE and the end of the connection are errors.
+/// its tagged OK, which may come while the next commands are under way; NO, BYE and the end of the connection are errors.
 pub(crate) async fn idle(
     connection: &mut Connection,
     until: Instant,
@@ -53,6 +53,10 @@ pub(crate) async fn idle(
         }
     };
     connection.send_bare(&sent, "DONE").await?;
+    if connection.ahead.allowed {
+        connection.leave_open(&sent);
+        return Ok(woken);
+    }
     loop {
         match connection.next(&sent, |_| ()).await? {
             Said::Done(_) => return Ok(woken),

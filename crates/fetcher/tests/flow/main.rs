@@ -19,6 +19,7 @@ mod restored;
 mod throttled;
 mod tokens;
 mod trouble;
+mod turns;
 
 use std::time::Duration;
 

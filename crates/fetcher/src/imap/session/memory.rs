@@ -1,13 +1,14 @@
 //! What the IMAP sessions of a mailbox leave to the next one.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::error::{FetchError, Status};
+use crate::imap::connection::Ahead;
 
 /// So often may the connection break over one message before those behind it come first.
 const STRIKES: u8 = 3;
@@ -21,8 +22,13 @@ const SMALLER: usize = 8;
 pub(crate) struct Memory {
     /// A literal was far larger than its RFC822.SIZE: messages are fetched in pieces only.
     pub(crate) in_pieces: AtomicBool,
+    /// Sessions in a row that broke while commands sent ahead were under way.
+    broke_ahead: AtomicU8,
     fetches: Mutex<Fetches>,
 }
+
+/// After so many such sessions in a row commands are sent one by one.
+const BREAKS: u8 = 2;
 
 /// A folder, its UIDVALIDITY and a UID in it.
 type Place = (String, u32, u32);
@@ -72,6 +78,23 @@ impl Memory {
             suspect.group = group;
             suspect.alone = suspect.alone.saturating_add(alone);
             suspect.last = last;
+        }
+    }
+
+    /// Whether commands may be sent before earlier ones are answered.
+    pub(crate) fn sends_ahead(&self) -> bool {
+        self.broke_ahead.load(Ordering::Relaxed) < BREAKS
+    }
+
+    /// What the end of a session says about that: some server may not like it, and break or fall silent.
+    pub(crate) fn learn_ahead(&self, ahead: &Ahead, error: Option<&FetchError>) {
+        let broke = ahead.is_under_way() && matches!(error, Some(FetchError::Again(_)));
+        if broke {
+            let before = self.broke_ahead.load(Ordering::Relaxed);
+            let times = before.saturating_add(1);
+            self.broke_ahead.store(times, Ordering::Relaxed);
+        } else if ahead.works {
+            self.broke_ahead.store(0, Ordering::Relaxed);
         }
     }
 

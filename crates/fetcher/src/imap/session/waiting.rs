@@ -54,7 +54,10 @@ impl Session {
                 pause(until, called(&self.context, &mut poked)).await
             };
             let look = match woken {
-                Woken::News => true,
+                Woken::News => {
+                    self.announced = true;
+                    true
+                }
                 Woken::Called => poked,
                 Woken::Time => Instant::now() >= poll,
             };
