@@ -24,6 +24,8 @@ pub struct Submitted {
     pub parameters: Vec<String>,
     /// The message, with its last CRLF.
     pub bytes: Vec<u8>,
+    /// When it was taken.
+    pub at: Instant,
 }
 
 /// How often things happened since the start.
@@ -59,6 +61,8 @@ pub struct ProviderCounts {
     pub submitted: u64,
     /// Planned faults that were met.
     pub faults: u64,
+    /// The most connections that the submission server had open at a time.
+    pub smtp_at_once: u64,
 }
 
 /// All of it.
@@ -73,6 +77,8 @@ pub(crate) struct State {
     pub(crate) mailboxes: Mailboxes,
     pub(crate) passwords: BTreeMap<String, String>,
     pub(crate) submitted: Vec<Submitted>,
+    /// Connections of the submission server.
+    pub(crate) smtp_open: u64,
     pub(crate) counts: ProviderCounts,
     /// The connections of each service that are open now; replaced when they are dropped on order.
     open: [CancellationToken; 4],
@@ -101,6 +107,7 @@ impl Shared {
             mailboxes: Mailboxes::default(),
             passwords: BTreeMap::new(),
             submitted: Vec::new(),
+            smtp_open: 0,
             counts: ProviderCounts::default(),
             open: std::array::from_fn(|_| shutdown.child_token()),
             locked: BTreeSet::new(),

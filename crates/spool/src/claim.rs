@@ -12,6 +12,7 @@ use crate::outcome::Outcome;
 use crate::person::hold_left;
 use crate::rows::{DEAD_PAUSE, PUT_BACK, cut, drop_message, printable, release, tail};
 use crate::schedule::{self, History, Next, Policy};
+use crate::sent;
 use crate::tables::Tables;
 use crate::thread::{ITS_TURN, PATIENCE};
 use crate::{DeliveryId, Direction, MessageId, Spool};
@@ -326,6 +327,9 @@ fn record(
              ON CONFLICT DO UPDATE SET delivered = delivered + 1",
             [claimed.direction.as_str(), &claimed.account],
         )?;
+        if claimed.direction == Direction::Out {
+            sent::note(t, &claimed.account, claimed.message)?;
+        }
         let last = claimed.direction == Direction::Out && all_others_delivered(t, claimed)?;
         if last || claimed.local {
             drop_message(t, claimed.message)?;

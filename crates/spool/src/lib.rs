@@ -64,6 +64,7 @@ pub mod report;
 mod reused;
 mod rows;
 pub mod schedule;
+mod sent;
 mod sweep;
 mod tables;
 mod thread;

@@ -14,6 +14,7 @@ use crate::error::{Result, SpoolError};
 use crate::outbound::insert_outgoing;
 use crate::own::{Local, Own, insert_local};
 use crate::rows::drop_message;
+use crate::sent;
 use crate::tables::Tables;
 use crate::{DeliveryId, Direction, Headline, MessageId, Outgoing, Spool};
 
@@ -157,16 +158,17 @@ impl Spool {
                 if changed == 0 {
                     return Err(SpoolError::NotClaimed(delivery));
                 }
-                let account: String = t.conn.query_row(
-                    "SELECT account FROM delivery WHERE id = ?",
+                let (account, message): (String, i64) = t.conn.query_row(
+                    "SELECT account, message FROM delivery WHERE id = ?",
                     [delivery.0],
-                    |row| row.get(0),
+                    |row| Ok((row.get(0)?, row.get(1)?)),
                 )?;
                 t.execute(
                     "INSERT INTO counter (direction, account, delivered) VALUES ('out', ?, 1)
                      ON CONFLICT DO UPDATE SET delivered = delivered + 1",
                     [&account],
                 )?;
+                sent::note(t, &account, MessageId(message))?;
                 t.touch(Direction::Out, &account);
                 Ok(())
             })

@@ -5,7 +5,7 @@ mod unstuff;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::net::TcpStream;
 use wire::lines::{LineError, Lines};
 
@@ -24,8 +24,28 @@ const RECIPIENTS: usize = 1000;
 /// Messages kept for whoever looks at them; then "mailbox full", for nothing may vanish in silence.
 const KEPT: usize = 100_000;
 
+/// Counts the connections that are open, however they end.
+struct Open(Arc<Shared>);
+
+impl Open {
+    fn count(shared: &Arc<Shared>) -> Self {
+        shared.with(|state| {
+            state.smtp_open += 1;
+            state.counts.smtp_at_once = state.counts.smtp_at_once.max(state.smtp_open);
+        });
+        Self(shared.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.with(|state| state.smtp_open -= 1);
+    }
+}
+
 /// One connection, until it ends.
 pub(crate) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let _open = Open::count(&shared);
     let mut session = Session {
         lines: Lines::new(stream, SILENCE),
         shared,
@@ -324,6 +344,7 @@ impl Session {
             recipients: envelope.recipients,
             parameters: envelope.parameters,
             bytes,
+            at: Instant::now(),
         };
         let kept = self.shared.with(|state| {
             let room = state.submitted.len() < KEPT;

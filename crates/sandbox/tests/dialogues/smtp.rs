@@ -49,14 +49,16 @@ async fn a_pipelined_message_arrives_byte_for_byte_for_the_recipients_that_were_
         "250 2.0.0 taken\r\n221 2.0.0 see you\r\n",
     )
     .await;
+    let taken = running.provider.take_submitted();
     let expected = Submitted {
+        at: taken[0].at,
         user: USER.to_owned(),
         sender: "a@sandbox.test".to_owned(),
         recipients: vec!["b@x.test".to_owned()],
         parameters: vec!["BODY=8BITMIME SIZE=99".to_owned(), String::new()],
         bytes: "Subject: ü\r\n\r\n.\r\n.dot\r\nbare\nlf\r\n".into(),
     };
-    assert_eq!(running.provider.take_submitted(), [expected]);
+    assert_eq!(taken, [expected]);
     assert_eq!(running.provider.submitted(), []);
 }
 

@@ -30,11 +30,14 @@ pub(crate) async fn report(account: &Account) {
     loop {
         let mut hinted = pin!(hint.notified());
         hinted.as_mut().enable();
-        pass(account, to).await;
+        let look = match pass(account, to).await {
+            true => LOOK,
+            false => account.timing.poll,
+        };
         tokio::select! {
             () = account.shutdown.cancelled() => return,
             () = hinted => {}
-            () = sleep(LOOK) => continue,
+            () = sleep(look) => continue,
         }
         tokio::select! {
             () = account.shutdown.cancelled() => return,
@@ -43,13 +46,14 @@ pub(crate) async fn report(account: &Account) {
     }
 }
 
-/// One look: everything that is owed now.
-async fn pass(account: &Account, to: &BouncesTo) {
+/// One look: everything that is owed now. False: something could not be written, and is tried again soon.
+async fn pass(account: &Account, to: &BouncesTo) -> bool {
     let spool = &account.parts.spool;
     let owed = match spool.owed_reports(account.name(), account.timing.late) {
         Ok(owed) => owed,
         Err(error) => {
-            return warn!(relay = account.name(), %error, "which reports are owed could not be read");
+            warn!(relay = account.name(), %error, "which reports are owed could not be read");
+            return false;
         }
     };
     for owed in owed {
@@ -65,10 +69,12 @@ async fn pass(account: &Account, to: &BouncesTo) {
             ),
             Ok(None) => {}
             Err(error) => {
-                return warn!(relay = account.name(), queue_id = message, %error, "a report could not be written; it stays owed");
+                warn!(relay = account.name(), queue_id = message, %error, "a report could not be written; it stays owed");
+                return false;
             }
         }
     }
+    true
 }
 
 async fn send(

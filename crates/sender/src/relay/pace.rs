@@ -9,50 +9,64 @@ const MINUTE: Duration = Duration::from_secs(60);
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// At most so many messages in any 60 seconds. It keeps the times of the last ones: a bucket that refills steadily would
-/// let twice the rate through in the minute after a pause.
+/// At most so many messages in any 60 seconds, as the server counts them. It may count a message at any moment between its beginning and its
+/// answer, so a message counts from the one until 60 seconds after the other. A bucket that refills steadily would let twice the rate
+/// through in the minute after a pause.
 #[derive(Debug)]
 pub(crate) struct Pace {
     limit: Option<usize>,
-    begun: VecDeque<Instant>,
+    running: usize,
+    ended: VecDeque<Instant>,
 }
 
 impl Pace {
-    /// None is no limit.
-    pub(crate) fn new(per_minute: Option<u32>) -> Self {
+    /// None is no limit. `sent`: how long ago messages ended before this began, the oldest first.
+    pub(crate) fn new(
+        per_minute: Option<u32>,
+        sent: impl IntoIterator<Item = Duration>,
+        now: Instant,
+    ) -> Self {
         let limit = per_minute.map(|rate| usize::try_from(rate.max(1)).unwrap_or(usize::MAX));
+        let ended = sent.into_iter().filter_map(|ago| now.checked_sub(ago));
         Self {
             limit,
-            begun: VecDeque::new(),
+            running: 0,
+            ended: ended.collect(),
         }
     }
 
-    /// When the next message may begin; None is now.
+    /// When the next message may begin, if nothing that runs now is taken back; None is now.
     pub(crate) fn not_before(&mut self, now: Instant) -> Option<Instant> {
         let limit = self.limit?;
         while self
-            .begun
+            .ended
             .front()
             .is_some_and(|first| *first + MINUTE <= now)
         {
-            self.begun.pop_front();
+            self.ended.pop_front();
         }
-        match self.begun.len() < limit {
-            true => None,
-            false => self.begun.front().map(|first| *first + MINUTE),
+        if self.running + self.ended.len() < limit {
+            return None;
         }
+        Some(self.ended.front().map_or(now, |first| *first) + MINUTE)
     }
 
     /// A message begins.
-    pub(crate) fn note(&mut self, now: Instant) {
+    pub(crate) fn begin(&mut self) {
+        self.running += 1;
+    }
+
+    /// It has its answer, or will have none.
+    pub(crate) fn end(&mut self, now: Instant) {
+        self.running = self.running.saturating_sub(1);
         if self.limit.is_some() {
-            self.begun.push_back(now);
+            self.ended.push_back(now);
         }
     }
 
-    /// The last one never came to be sent.
+    /// It never came to be sent.
     pub(crate) fn take_back(&mut self) {
-        self.begun.pop_back();
+        self.running = self.running.saturating_sub(1);
     }
 
     /// More claims than this could not begin within a minute.
@@ -71,23 +85,84 @@ pub(crate) fn backoff(failures: u32, random: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn no_minute_sees_more_messages_than_the_rate() {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
-        let mut pace = Pace::new(Some(3));
+        let mut pace = Pace::new(Some(3), [], start);
         for second in [0, 10, 20] {
             assert_eq!(pace.not_before(at(second)), None);
-            pace.note(at(second));
+            pace.begin();
         }
-        assert_eq!(pace.not_before(at(21)), Some(at(60)));
-        assert_eq!(pace.not_before(at(60)), None);
-        pace.note(at(60));
-        assert_eq!(pace.not_before(at(61)), Some(at(70)));
+        // The third is under way: it counts, and nobody knows until when.
+        pace.end(at(5));
+        pace.end(at(25));
+        assert_eq!(pace.not_before(at(26)), Some(at(65)));
+        assert_eq!(pace.not_before(at(65)), None);
+        pace.begin();
+        assert_eq!(pace.not_before(at(66)), Some(at(85)));
         pace.take_back();
-        assert_eq!(pace.not_before(at(61)), None);
-        assert_eq!(Pace::new(None).not_before(start), None);
+        assert_eq!(pace.not_before(at(66)), None);
+        assert_eq!(Pace::new(None, [], start).not_before(start), None);
+    }
+
+    #[test]
+    fn what_was_sent_before_a_restart_counts() {
+        let start = Instant::now() + MINUTE;
+        let ago = [50, 2].map(Duration::from_secs);
+        let mut pace = Pace::new(Some(2), ago, start);
+        assert_eq!(
+            pace.not_before(start),
+            Some(start + Duration::from_secs(10))
+        );
+        let mut pace = Pace::new(Some(3), ago, start);
+        assert_eq!(pace.not_before(start), None);
+    }
+
+    proptest! {
+        /// 500 messages wait for three connections and thirty a minute, each as slow as chance will have it; the server counts each at
+        /// some moment of its life.
+        #[test]
+        fn however_slow_the_server_is_it_never_counts_more_than_the_rate_nor_much_less(
+            lives in prop::collection::vec((1_u64..4000, 0.0..=1.0), 500)
+        ) {
+            let start = Instant::now();
+            let mut pace = Pace::new(Some(30), [], start);
+            let mut now = start;
+            let mut running: Vec<Instant> = Vec::new();
+            let mut counted: Vec<Duration> = Vec::new();
+            let mut longest = Duration::ZERO;
+            for (life, moment) in lives {
+                loop {
+                    running.sort();
+                    while running.first().is_some_and(|end| *end <= now) {
+                        pace.end(running.remove(0));
+                    }
+                    let next = running.first().copied();
+                    let may = match pace.not_before(now) {
+                        _ if running.len() >= 3 => next,
+                        None => break,
+                        Some(at) => Some(next.map_or(at, |end| end.min(at))),
+                    };
+                    now = may.expect("something ends").max(now);
+                }
+                let life = Duration::from_millis(life);
+                pace.begin();
+                running.push(now + life);
+                counted.push(now + life.mul_f64(moment) - start);
+                longest = longest.max(life);
+            }
+            counted.sort();
+            for window in counted.windows(31) {
+                prop_assert!(window[30] - window[0] >= MINUTE, "{window:?}");
+            }
+            // Sixteen full minutes for what is over the first thirty; at most the burst's own time is lost in each.
+            let took = now - start;
+            let burst = longest * 30 / 3;
+            prop_assert!(took <= (MINUTE + burst) * 16, "{took:?}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use spool::{DeliveryId, Direction, OutClaim, Outcome};
 use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use token_store::accounts::{Condition, Kind};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -57,7 +57,7 @@ impl Runner {
             claimed: HashMap::new(),
             farewells: JoinSet::new(),
             gate: Gate::new(account.relay.connections),
-            pace: Pace::new(account.relay.rate),
+            pace: Pace::new(account.relay.rate, sent_before(&account), Instant::now()),
             look_at: Instant::now(),
             shown: None,
             paused_for: None,
@@ -118,17 +118,17 @@ impl Runner {
         }
     }
 
-    /// Begins as many messages as connections and rate allow.
+    /// Begins as many messages as connections and rate allow. A connection that is being closed is one to the server.
     fn begin(&mut self) {
         let now = Instant::now();
         while self.gate.shut().is_none()
-            && self.running.len() < self.gate.slots()
+            && self.running.len() + self.farewells.len() < self.gate.slots()
             && self.pace.not_before(now).is_none()
         {
             let Some(claim) = self.queue.pop_front() else {
                 return;
             };
-            self.pace.note(now);
+            self.pace.begin();
             let deliveries = deliveries_of(&claim);
             let kept = self.kept.pop().map(|kept| kept.client);
             let task = self
@@ -179,9 +179,12 @@ impl Runner {
                 None => {}
             }
         }
-        if let Some(claim) = carried.untouched {
-            self.pace.take_back();
-            self.queue.push_front(claim);
+        match carried.untouched {
+            Some(claim) => {
+                self.pace.take_back();
+                self.queue.push_front(claim);
+            }
+            None => self.pace.end(Instant::now()),
         }
         if let Some(trouble) = carried.trouble {
             self.stop(&trouble).await;
@@ -213,6 +216,7 @@ impl Runner {
     /// Where it was when it failed nobody knows, so its message may have gone out.
     async fn panicked(&mut self, panic: &JoinError) {
         error!(relay = self.account.name(), error = %panic, "sending a message failed inside Postern; the others go on");
+        self.pace.end(Instant::now());
         for delivery in self.claimed.remove(&panic.id()).unwrap_or_default() {
             let why = "sending failed inside Postern; the log has more".to_owned();
             record(&self.account, delivery, Outcome::InDoubt { why }).await;
@@ -350,6 +354,15 @@ impl Runner {
             self.shown = Some(condition);
         }
     }
+}
+
+/// How long ago messages went out before this task began: the rate holds over a restart too.
+fn sent_before(account: &Account) -> Vec<Duration> {
+    let sent = account.parts.spool.sent(account.name());
+    sent.unwrap_or_else(|error| {
+        warn!(relay = account.name(), %error, "what was sent in the last minute is not known");
+        Vec::new()
+    })
 }
 
 fn deliveries_of(claim: &OutClaim) -> Vec<DeliveryId> {

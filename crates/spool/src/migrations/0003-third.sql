@@ -13,3 +13,12 @@ CREATE TABLE pause (
   why       TEXT NOT NULL,
   PRIMARY KEY (direction, account, kind)
 ) STRICT, WITHOUT ROWID;
+
+-- Which messages a relay took in the last minute, and when: its rate holds over a restart too.
+CREATE TABLE sent (
+  relay   TEXT NOT NULL,
+  message INTEGER NOT NULL,
+  at      INTEGER NOT NULL,
+  PRIMARY KEY (relay, message)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sent_at ON sent (at);

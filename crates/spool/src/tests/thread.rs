@@ -225,3 +225,23 @@ async fn the_turn_of_a_message_costs_one_look_into_an_index() {
         "{plan}"
     );
 }
+
+#[tokio::test]
+async fn what_left_in_the_last_minute_is_known_after_a_restart_each_message_once() {
+    let bench = Bench::new();
+    for recipients in [&["a@x.example"][..], &["b@x.example", "c@x.example"]] {
+        bench.take_out("relay", recipients, b"x").await;
+        for recipient in bench.claim_out().await.remove(0).recipients {
+            bench.settle(recipient.delivery, delivered()).await;
+        }
+        bench.hands.pass(40);
+    }
+    let bench = bench.reopen();
+    let sent = |seconds: &[u64]| -> Vec<Duration> {
+        seconds.iter().copied().map(Duration::from_secs).collect()
+    };
+    assert_eq!(bench.spool.sent("relay").unwrap(), sent(&[39]));
+    assert_eq!(bench.spool.sent("other").unwrap(), []);
+    bench.hands.pass(22);
+    assert_eq!(bench.spool.sent("relay").unwrap(), []);
+}
