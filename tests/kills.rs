@@ -20,14 +20,14 @@ const LONGEST_LIFE_MS: u64 = 900;
 
 /// What was being handed over when the process died, by the spool's own tables.
 #[derive(Default)]
-struct Window {
+pub(crate) struct Window {
     /// Ids of inbound deliveries that were claimed and not settled.
     inbound: BTreeSet<i64>,
     /// Subject and recipient of outbound deliveries in the same state.
-    outbound: BTreeSet<(String, String)>,
+    pub(crate) outbound: BTreeSet<(String, String)>,
 }
 
-fn window(state_dir: &Path) -> Window {
+pub(crate) fn window(state_dir: &Path) -> Window {
     let db = rusqlite::Connection::open(state_dir.join("spool.db")).unwrap();
     let claimed = "SELECT d.id, d.direction, m.header_subject, coalesce(d.recipient, '') FROM delivery d JOIN message m ON m.id = d.message WHERE d.state = 'claimed'";
     let mut statement = db.prepare(claimed).unwrap();

@@ -100,7 +100,7 @@ impl Submitter {
 }
 
 /// Dot-stuffing and the final dot (RFC 5321 section 4.5.2).
-fn stuffed(message: &[u8]) -> Vec<u8> {
+pub(crate) fn stuffed(message: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(message.len() + 64);
     for line in message.split_inclusive(|&b| b == b'\n') {
         if line.first() == Some(&b'.') {
