@@ -34,6 +34,7 @@ mod secrets;
 mod sendmail;
 mod service;
 mod sinks;
+mod submission_clients;
 mod throttled;
 mod windows;
 mod windows_pop3;

@@ -11,7 +11,7 @@ pub(crate) const PATIENCE: i64 = 3600;
 
 /// Holds for a delivery `d` whose turn it is. Takes the time and [`PATIENCE`] as `:now` and `:patience`.
 pub(crate) const ITS_TURN: &str = "NOT EXISTS (
-   SELECT 1 FROM delivery e WHERE e.thread = d.thread AND e.due_at IS NOT NULL AND e.account = d.account AND e.id < d.id
+   SELECT 1 FROM delivery e WHERE e.thread = d.thread AND e.due_at IS NOT NULL AND e.account = d.account AND e.id < d.id AND e.message <> d.message
      AND (e.state = 'claimed' OR e.due_at <= :now
        OR :now - e.since - e.blocked_for - coalesce(max(:now - e.blocked_since, 0), 0) < :patience))";
 

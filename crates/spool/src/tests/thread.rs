@@ -79,6 +79,17 @@ async fn a_later_message_waits_for_an_earlier_one_of_its_conversation_and_others
     assert_eq!(messages(&bench.claim_out().await), [second]);
 }
 
+/// A reader named twice, spelt differently, is two recipients of one message, and neither waits for the other.
+#[tokio::test]
+async fn a_message_does_not_wait_for_itself() {
+    let bench = Bench::new();
+    bench
+        .say(Some("c@x"), &["ann@x.example", "Ann@X.example"])
+        .await;
+    let claims = bench.claim_out().await;
+    assert_eq!(claims[0].recipients.len(), 2);
+}
+
 #[tokio::test]
 async fn nobody_waits_for_what_is_held_or_was_taken_an_hour_ago() {
     let bench = Bench::new();
