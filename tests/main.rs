@@ -15,6 +15,7 @@ mod busy;
 mod clients;
 mod deliveries;
 mod disk_out;
+mod documents;
 mod faults;
 mod full_maildir;
 mod held;

@@ -4,6 +4,7 @@ mod account;
 mod admin;
 mod backup;
 mod check;
+mod documents;
 mod exit;
 mod key;
 mod mailbox;
@@ -120,6 +121,19 @@ enum Command {
         /// The file; it must not exist.
         file: PathBuf,
     },
+    /// Write a shell's completion script to standard output.
+    #[command(
+        after_help = "Example:\n  postern completions bash > /usr/share/bash-completion/completions/postern"
+    )]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages (postern.1, one for each command, postern.yaml.5) into a folder.
+    Man {
+        /// An existing folder.
+        folder: PathBuf,
+    },
     /// Put the state of a backup in place; the daemon must not run. What was in flight is held: it may have been delivered since.
     Restore {
         /// The file that `postern backup` wrote.
@@ -221,6 +235,8 @@ async fn dispatch(cli: Cli) -> ExitCode {
         Command::Admin(command) => admin::carry_out(file, command).await,
         Command::Submission(command) => submission::carry_out(file, command).await,
         Command::Key(command) => key::carry_out(file, command).await,
+        Command::Completions { shell } => documents::completions(shell),
+        Command::Man { folder } => documents::man(&folder),
         Command::Backup { file: target } => backup::backup(file, &target).await,
         Command::Restore {
             file: source,
