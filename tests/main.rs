@@ -35,6 +35,7 @@ mod secrets;
 mod sendmail;
 mod service;
 mod sinks;
+mod submission;
 mod submission_clients;
 mod throttled;
 mod windows;

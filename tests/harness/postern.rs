@@ -68,30 +68,37 @@ impl Setup {
 
     /// Starts the daemon and waits until it says READY=1.
     pub(crate) fn start(&self) -> Daemon {
+        let mut command = Command::new(BINARY);
+        command.stdin(Stdio::null()).stdout(self.log());
+        self.start_by(command)
+    }
+
+    /// The same by another program, which gets the daemon's arguments.
+    pub(crate) fn start_by(&self, mut command: Command) -> Daemon {
         let socket = self.dir.join("notify.sock");
         let _gone = std::fs::remove_file(&socket);
         let notify = UnixDatagram::bind(&socket).unwrap();
         notify
             .set_read_timeout(Some(Duration::from_secs(20)))
             .unwrap();
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.dir.join("postern.log"))
-            .unwrap();
-        let child = Command::new(BINARY)
+        let child = command
             .arg("run")
             .arg("--config")
             .arg(&self.config)
             .env("NOTIFY_SOCKET", &socket)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
+            .stderr(self.log())
             .spawn()
             .unwrap();
         let mut daemon = Daemon { child, notify };
         daemon.wait_for("READY=1");
         daemon
+    }
+
+    /// The daemon's log, to be written on.
+    fn log(&self) -> std::fs::File {
+        let path = self.dir.join("postern.log");
+        let mut options = std::fs::OpenOptions::new();
+        options.create(true).append(true).open(path).unwrap()
     }
 }
 

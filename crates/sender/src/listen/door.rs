@@ -1,8 +1,10 @@
 //! A bound listener: TCP or a Unix socket, bound here or handed over by the service manager; and what a client needs to get in.
 use super::rules::{Listen, Protection, SocketFile, Submission};
+use rustix::net::{AddressFamily, SocketType, sockopt};
 use std::fs::Permissions;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::path::Path;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -41,6 +43,48 @@ impl Listener {
         match listen {
             Listen::Tcp(address) => Ok(Self::Tcp(TcpListener::bind(address).await?)),
             Listen::Unix(path) => Ok(Self::Unix(bind_unix(path, file).await?)),
+        }
+    }
+
+    /// Takes over a socket that listens already.
+    ///
+    /// # Errors
+    /// It is not a stream socket that listens on TCP or a Unix socket's path.
+    pub fn adopt(socket: OwnedFd) -> io::Result<Self> {
+        let listens = sockopt::socket_type(&socket)? == SocketType::STREAM
+            && sockopt::socket_acceptconn(&socket)?;
+        let domain = sockopt::socket_domain(&socket)?;
+        match domain {
+            AddressFamily::INET | AddressFamily::INET6 if listens => {
+                let listener = std::net::TcpListener::from(socket);
+                listener.set_nonblocking(true)?;
+                Ok(Self::Tcp(TcpListener::from_std(listener)?))
+            }
+            AddressFamily::UNIX if listens => {
+                let listener = std::os::unix::net::UnixListener::from(socket);
+                listener.set_nonblocking(true)?;
+                Ok(Self::Unix(UnixListener::from_std(listener)?))
+            }
+            _ => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is not a stream socket that listens (ListenStream=)",
+            )),
+        }
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// A Unix socket without a path.
+    pub fn address(&self) -> io::Result<Listen> {
+        match self {
+            Self::Tcp(listener) => Ok(Listen::Tcp(listener.local_addr()?)),
+            Self::Unix(listener) => {
+                let address = listener.local_addr()?;
+                let path = address.as_pathname().map(Path::to_owned);
+                let no_path = || io::Error::new(io::ErrorKind::Unsupported, "it has no path");
+                path.map(Listen::Unix).ok_or_else(no_path)
+            }
         }
     }
 

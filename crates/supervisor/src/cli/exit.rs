@@ -116,9 +116,10 @@ impl From<StartError> for Failure {
         match error {
             StartError::Open(error) => error.into(),
             StartError::Spool(error) => error.into(),
-            StartError::Tokens(_) | StartError::Routes(_) | StartError::Certificate(_) => {
-                Self::new(Code::Configuration, error.to_string())
-            }
+            StartError::Tokens(_)
+            | StartError::Routes(_)
+            | StartError::Certificate(_)
+            | StartError::Handed(_) => Self::new(Code::Configuration, error.to_string()),
             StartError::Bind { .. } => Self::new(Code::Unavailable, error.to_string()),
         }
     }

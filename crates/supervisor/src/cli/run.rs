@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::{Code, Failure};
 use crate::config::{Config, Secrets};
-use crate::run::{Gateway, Handle, Watch, log};
+use crate::run::{Gateway, Handed, Handle, StartError, Watch, log};
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(file: &Path) -> Result<(), Failure> {
@@ -24,7 +24,8 @@ pub(crate) async fn run(file: &Path) -> Result<(), Failure> {
     // Before anything runs: a signal that comes early must not kill.
     let mut signals = Signals::new()?;
     let shutdown = CancellationToken::new();
-    let mut gateway = Gateway::start(config, shutdown.clone()).await?;
+    let handed = Handed::take().map_err(StartError::from)?;
+    let mut gateway = Gateway::start_with(config, handed, shutdown.clone()).await?;
     announce(&gateway);
     notify(&[NotifyState::Ready, NotifyState::Status(gateway.summary())]);
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use provider_template::Library;
 use sender::{Entrance, Listen, SocketFile};
 
-use super::StartError;
+use super::{Handed, StartError};
 use crate::config::{Config, Web};
 use crate::control;
 
@@ -28,20 +28,21 @@ pub(super) struct Page {
 }
 
 impl Doors {
-    pub(super) async fn bind(config: &Config) -> Result<Self, StartError> {
+    pub(super) async fn bind(config: &Config, mut handed: Handed) -> Result<Self, StartError> {
         let mut submission = Vec::new();
         for rules in &config.submission {
-            let listener = sender::Listener::bind(&rules.listen, rules.socket).await;
+            let listener = listener(&rules.listen, rules.socket, &mut handed).await;
             let listener = listener.map_err(|e| refused("submission", &rules.listen, e))?;
             submission.push(Entrance::new(listener, rules.clone())?);
         }
         let (mut web, mut public_url) = (None, None);
         if let Some(section) = &config.web {
-            let (listener, url) = bind_page(section)
+            let (listener, url) = bind_page(section, &mut handed)
                 .await
                 .map_err(|e| refused("the admin page", &section.listen, e))?;
             (web, public_url) = (Some(listener), Some(url));
         }
+        handed.finish()?;
         let path = &config.control_socket;
         let control = control::Listener::bind(path)
             .map_err(|e| refused("the control socket", &Listen::Unix(path.clone()), e))?;
@@ -75,10 +76,25 @@ impl Doors {
     }
 }
 
+/// The service manager's socket, or one of our own.
+async fn listener(
+    listen: &Listen,
+    file: SocketFile,
+    handed: &mut Handed,
+) -> std::io::Result<sender::Listener> {
+    match handed.claim(listen) {
+        Some(listener) => Ok(listener),
+        None => sender::Listener::bind(listen, file).await,
+    }
+}
+
 /// The page's listener and its address for browsers.
-async fn bind_page(section: &Web) -> std::io::Result<(web_admin::Listener, String)> {
+async fn bind_page(
+    section: &Web,
+    handed: &mut Handed,
+) -> std::io::Result<(web_admin::Listener, String)> {
     let configured = section.public_url.clone();
-    match sender::Listener::bind(&section.listen, SocketFile::default()).await? {
+    match listener(&section.listen, SocketFile::default(), handed).await? {
         sender::Listener::Tcp(listener) => {
             let own = format!("http://{}", listener.local_addr()?);
             let url = configured.unwrap_or(own);
@@ -93,10 +109,7 @@ async fn bind_page(section: &Web) -> std::io::Result<(web_admin::Listener, Strin
 }
 
 fn refused(what: &'static str, listen: &Listen, source: Error) -> StartError {
-    let address = match listen {
-        Listen::Tcp(address) => address.to_string(),
-        Listen::Unix(path) => path.display().to_string(),
-    };
+    let address = listen.to_string();
     StartError::Bind {
         what,
         address,

@@ -10,6 +10,7 @@ pub(crate) mod by_hand;
 mod doors;
 mod drop_box;
 mod file_watch;
+mod handed;
 mod handle;
 pub(crate) mod key;
 mod lock;
@@ -42,6 +43,7 @@ use crate::control;
 use alive::Alive;
 use doors::Doors;
 pub(crate) use file_watch::Watch;
+pub(crate) use handed::{Handed, HandedError};
 pub(crate) use handle::{Handle, ReloadError};
 pub(crate) use lock::{COMMAND, Lock, LockError};
 pub(crate) use open::{OpenError, give_to_owner, has_state, state_dir, store};
@@ -62,6 +64,8 @@ pub(crate) enum StartError {
     Spool(#[from] spool::SpoolError),
     #[error(transparent)]
     Tokens(#[from] token_store::TokenError),
+    #[error(transparent)]
+    Handed(#[from] HandedError),
     #[error("a submission listener's certificate: {0}")]
     Certificate(#[from] wire::accept::CertificateError),
     /// Two relays claim a sender.
@@ -101,10 +105,19 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Takes the lock, opens the databases, declares the file's accounts, binds, and starts one task per account.
-    /// Everything ends when `shutdown` is cancelled.
+    /// As [`Gateway::start_with`], with sockets of its own alone.
     pub(crate) async fn start(
         config: Config,
+        shutdown: CancellationToken,
+    ) -> Result<Self, StartError> {
+        Self::start_with(config, Handed::default(), shutdown).await
+    }
+
+    /// Takes the lock, opens the databases, declares the file's accounts, binds what was not handed over, and starts one task per
+    /// account. Everything ends when `shutdown` is cancelled.
+    pub(crate) async fn start_with(
+        config: Config,
+        handed: Handed,
         shutdown: CancellationToken,
     ) -> Result<Self, StartError> {
         key::check(&config)?;
@@ -119,7 +132,7 @@ impl Gateway {
         let spool = Spool::open(&config.state_dir)?;
         let ca_file = config.token_ca_file.clone();
         let tokens = Tokens::new(store.clone(), TokensOptions { ca_file })?;
-        let doors = Doors::bind(&config).await?;
+        let doors = Doors::bind(&config, handed).await?;
         let first = accounts::of_store(&store).map_err(OpenError::from)?;
         let table = accounts::routes(&first).map_err(StartError::Routes)?;
 
