@@ -25,6 +25,8 @@ mod check;
 mod credential;
 mod deliver;
 mod error;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod headline;
 mod imap;
 mod loops;

@@ -21,6 +21,8 @@
 
 mod address;
 mod bounce;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod handover;
 mod listen;
 mod relay;

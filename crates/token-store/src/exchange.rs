@@ -9,6 +9,8 @@ mod body;
 mod device;
 mod discovery;
 mod form;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod http;
 mod identity;
 mod service;

@@ -33,6 +33,8 @@ mod clock;
 mod configs;
 mod consent;
 mod exchange;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod grants;
 pub mod notices;
 mod password;

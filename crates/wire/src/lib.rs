@@ -25,6 +25,8 @@
 
 pub mod accept;
 pub mod dial;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod lines;
 mod printable;
 pub mod sasl;

@@ -3,7 +3,7 @@
 //! The signature is HMAC-SHA256 with the mailbox's secret over the timestamp, a dot, and the body. The delivery id is the same for
 //! every attempt: the one window is an answer that was lost after the endpoint took the message, and by that id it can tell.
 
-mod answer;
+pub(super) mod answer;
 mod connection;
 mod message;
 mod sign;

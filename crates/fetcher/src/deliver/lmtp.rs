@@ -3,8 +3,8 @@
 //! The one window: the connection breaks after the final dot and before an answer. Then the recipient may have the message, and gets
 //! it again.
 
-mod answers;
-mod envelope;
+pub(super) mod answers;
+pub(super) mod envelope;
 mod session;
 
 use std::sync::{Mutex, PoisonError};

@@ -7,6 +7,8 @@ mod carrier;
 mod check;
 mod claims;
 mod command;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod http;
 mod job;
 mod lmtp;

@@ -7,7 +7,7 @@ use spool::MessageId;
 use token_store::accounts::{After, Failed, Mailbox};
 
 use super::capabilities::Capabilities;
-use super::connection::Connection;
+use super::connection::{Connection, Socket};
 use super::listing::{Selected, list_set, select};
 use super::names::{same_folder, told, uid_set};
 use crate::error::{FetchError, Refusal};
@@ -60,7 +60,7 @@ pub(crate) async fn deed(
 
 /// The name, as it is sent, of the folder whose special use is trash (RFC 6154).
 pub(crate) async fn find_trash(
-    connection: &mut Connection,
+    connection: &mut Connection<impl Socket>,
     capabilities: &Capabilities,
 ) -> Result<Option<String>, FetchError> {
     let only_special = capabilities.has("SPECIAL-USE") && capabilities.has("LIST-EXTENDED");
@@ -75,7 +75,7 @@ pub(crate) async fn find_trash(
             && list.name_attributes.contains(&NameAttribute::Trash)
             && selectable(list)
         {
-            trash.get_or_insert_with(|| told(&list.name));
+            trash = trash.take().or_else(|| told(&list.name));
         }
     };
     connection.run("LIST", line, each).await?;
@@ -253,7 +253,7 @@ pub(crate) async fn check_target(
     let wild = folder.contains(['*', '%']);
     let each = |r: &Response<'_>| {
         if let Response::MailboxData(MailboxDatum::List(l)) = r {
-            found |= selectable(l) && (!wild || told(&l.name) == target);
+            found |= selectable(l) && (!wild || told(&l.name).as_deref() == Some(&*target));
         }
     };
     connection

@@ -4,7 +4,7 @@
 //! commands are not pipelined here: one command streams many small messages, and a piece is large enough that the round trip
 //! between two of them does not matter. Taking in overlaps the fetching all the same.
 
-mod came;
+pub(super) mod came;
 mod oversize;
 mod pieces;
 mod taking;

@@ -28,11 +28,11 @@ impl Capabilities {
         self.has("ENABLE") && (self.has("UTF8=ACCEPT") || self.has("UTF8=ONLY"))
     }
 
-    /// All of them, sorted, for people.
+    /// All of them, sorted, for people: a server may put anything among them.
     pub(crate) fn words(&self) -> String {
         let mut words: Vec<&str> = self.0.iter().map(String::as_str).collect();
         words.sort_unstable();
-        words.join(" ")
+        wire::printable(words.join(" ").as_bytes())
     }
 
     /// From an untagged CAPABILITY, or the response code of a greeting or a tagged OK.
@@ -73,5 +73,19 @@ impl FromIterator<String> for Capabilities {
 impl<'a> FromIterator<&'a str> for Capabilities {
     fn from_iter<I: IntoIterator<Item = &'a str>>(words: I) -> Self {
         words.into_iter().map(str::to_owned).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_of_them_is_short_and_steers_no_terminal() {
+        let told: Capabilities = ["IDLE", "\x1b[2J", &"X".repeat(5000)].into_iter().collect();
+        assert!(told.has("IDLE"));
+        let words = told.words();
+        assert!(words.starts_with("\\u{1b}[2J IDLE"), "{words}");
+        assert!(words.len() < 1100, "{}", words.len());
     }
 }

@@ -6,11 +6,12 @@
 
 mod ahead;
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
 use imap_proto::{MailboxDatum, Outcome, Response, ResponseCode};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 use wire::dial::Stream;
 
@@ -39,10 +40,14 @@ pub(crate) enum Said<T> {
     Done(T),
 }
 
+/// What a connection runs over: a [`Stream`], or bytes in memory.
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Socket for S {}
+
 /// A connection to one server.
 #[derive(Debug)]
-pub(crate) struct Connection {
-    client: async_imap::Client<Guard<Stream>>,
+pub(crate) struct Connection<S: Socket = Stream> {
+    client: async_imap::Client<Guard<S>>,
     patience: Duration,
     tags: u32,
     /// Responses the parser gave out; compared with what the guard saw to find injected bytes.
@@ -61,9 +66,9 @@ pub(crate) struct Connection {
     pub(crate) alert: Option<String>,
 }
 
-impl Connection {
+impl<S: Socket> Connection<S> {
     /// `patience` bounds the wait for each response, and each write.
-    pub(crate) fn new(stream: Stream, patience: Duration) -> Self {
+    pub(crate) fn new(stream: S, patience: Duration) -> Self {
         let client = async_imap::Client::new(Guard::new(stream));
         Self {
             client,
@@ -85,7 +90,7 @@ impl Connection {
     }
 
     /// The stream for STARTTLS. Bytes that came before TLS began are an injection attempt (RFC 9051 section 6.2.1).
-    pub(crate) fn into_stream(self) -> Result<Stream, FetchError> {
+    pub(crate) fn into_stream(self) -> Result<S, FetchError> {
         let (seen, more) = self.client.get_ref().responses();
         if seen != self.parsed || more {
             return Err(FetchError::Again(

@@ -5,7 +5,7 @@
 //! code. Postern asks only for flat FETCH items, so the guard admits only those, token by token exactly as the parser reads them;
 //! a guard that merely counted parentheses could be led to take for a literal what the parser takes for something to recurse into.
 
-mod scan;
+pub(super) mod scan;
 
 use std::io;
 use std::pin::Pin;

@@ -2,7 +2,7 @@
 
 use imap_proto::{AttributeValue, MailboxDatum, Response, ResponseCode, StatusAttribute};
 
-use super::connection::Connection;
+use super::connection::{Connection, Socket};
 use crate::error::FetchError;
 
 /// Up to so many messages are listed by one command (some 300 KB of answer); a larger folder in windows.
@@ -22,7 +22,7 @@ pub(crate) struct Selected {
 
 /// Selects (or, changing nothing, examines) a folder.
 pub(crate) async fn select(
-    connection: &mut Connection,
+    connection: &mut Connection<impl Socket>,
     name: &str,
     examine: bool,
 ) -> Result<Selected, FetchError> {
@@ -70,7 +70,7 @@ pub(crate) struct Status {
 /// Asks for the two numbers that change when mail comes: cheaper than a SELECT and a listing. (HIGHESTMODSEQ of CONDSTORE changes
 /// with every flag that somebody sets, so that it would make more work, not less.) None where the server can't tell.
 pub(crate) async fn status(
-    connection: &mut Connection,
+    connection: &mut Connection<impl Socket>,
     name: &str,
 ) -> Result<Option<Status>, FetchError> {
     let (mut uidvalidity, mut uidnext) = (None, None);
@@ -158,7 +158,7 @@ impl Window {
 
 /// Lists the next window, ascending by UID; the flag says whether more windows follow.
 pub(crate) async fn list(
-    connection: &mut Connection,
+    connection: &mut Connection<impl Socket>,
     window: &mut Window,
     selected: Selected,
     dates: bool,
@@ -178,7 +178,7 @@ pub(crate) async fn list(
 
 /// Lists a set of UIDs, ascending.
 pub(crate) async fn list_set(
-    connection: &mut Connection,
+    connection: &mut Connection<impl Socket>,
     set: &str,
     dates: bool,
 ) -> Result<Vec<Listed>, FetchError> {

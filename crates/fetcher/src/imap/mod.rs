@@ -5,6 +5,8 @@ mod bodies;
 mod capabilities;
 mod connection;
 mod folder;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod guard;
 mod listing;
 mod names;

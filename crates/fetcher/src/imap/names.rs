@@ -48,8 +48,12 @@ pub(crate) fn folder(name: &str, utf8: bool) -> String {
     between_quotes(&utf7(name))
 }
 
-/// A folder's name as a LIST brought it, ready to be sent back: quotes and backslashes come escaped, unless it was a literal.
-pub(crate) fn told(name: &str) -> String {
+/// A folder's name as a LIST brought it, ready to be sent back: quotes and backslashes come escaped, unless it was a literal. None
+/// for a literal that could end the command early: a line end in it is no part of a quoted string.
+pub(crate) fn told(name: &str) -> Option<String> {
+    if name.chars().any(char::is_control) {
+        return None;
+    }
     let mut plain = String::with_capacity(name.len());
     let mut chars = name.chars().peekable();
     while let Some(c) = chars.next() {
@@ -58,7 +62,7 @@ pub(crate) fn told(name: &str) -> String {
             _ => plain.push(c),
         }
     }
-    between_quotes(&plain)
+    Some(between_quotes(&plain))
 }
 
 /// Modified UTF-7; all of the result is printable ASCII.
@@ -141,11 +145,13 @@ mod tests {
     #[test]
     fn a_name_that_a_server_told_goes_back_as_it_came() {
         assert_eq!(
-            told("[Gmail]/&BBoEPgRABDcEOAQ9BDA-"),
-            r#""[Gmail]/&BBoEPgRABDcEOAQ9BDA-""#
+            told("[Gmail]/&BBoEPgRABDcEOAQ9BDA-").as_deref(),
+            Some(r#""[Gmail]/&BBoEPgRABDcEOAQ9BDA-""#)
         );
+        let told = |name| told(name).unwrap_or_default();
         assert_eq!(told(r#"a \"b\" \\ c"#), r#""a \"b\" \\ c""#);
         assert_eq!(told(r#"a "b" c"#), r#""a \"b\" c""#);
+        assert_eq!(told("a\r\nA9 DELETE INBOX"), "");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use wire::dial::{self, Tls, Trust};
 use wire::sasl::{self, Mechanism};
 
 use super::capabilities::Capabilities;
-use super::connection::Connection;
+use super::connection::{Connection, Socket};
 use crate::credential::{DIAL, dialled, refused, replies, target};
 use crate::error::FetchError;
 
@@ -65,7 +65,9 @@ pub(crate) async fn connect(
     Ok((connection, capabilities))
 }
 
-async fn ask(connection: &mut Connection) -> Result<Capabilities, FetchError> {
+pub(super) async fn ask(
+    connection: &mut Connection<impl Socket>,
+) -> Result<Capabilities, FetchError> {
     let mut found = Capabilities::default();
     let keep = |response: &Response<'_>| {
         if let Some(told) = Capabilities::from_response(response) {
@@ -115,6 +117,7 @@ fn way(configured: Sasl, capabilities: &Capabilities, bearer: bool) -> Result<Wa
                 ""
             };
             let offered = capabilities.mechanisms().collect::<Vec<_>>().join(" ");
+            let offered = wire::printable(offered.as_bytes());
             Err(FetchError::Blocked(format!(
                 "the server offers no way to sign in that fits this mailbox: it wants {wanted}, offered is `{offered}`{disabled}"
             )))
@@ -124,7 +127,7 @@ fn way(configured: Sasl, capabilities: &Capabilities, bearer: bool) -> Result<Wa
 
 /// Signs in, and gives the capabilities that hold from then on.
 pub(crate) async fn sign_in(
-    connection: &mut Connection,
+    connection: &mut Connection<impl Socket>,
     capabilities: &Capabilities,
     mailbox: &Mailbox,
     credential: &Credential,
@@ -172,7 +175,7 @@ pub(crate) async fn sign_in(
 
 /// What is agreed on after the sign-in, where the server offers it: UTF-8, and who we are. A refusal changes nothing.
 pub(crate) async fn introduce(
-    connection: &mut Connection,
+    connection: &mut Connection<impl Socket>,
     capabilities: &Capabilities,
 ) -> Result<(), FetchError> {
     // Some providers let nobody select a folder before they know who it is (RFC 2971).

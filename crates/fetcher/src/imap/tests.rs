@@ -11,11 +11,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use provider_template::Tls;
-use token_store::accounts::{
-    After, Auth, Care, Deliver, Mailbox, Protocol, Sasl, StartFrom, Watch, Way,
-};
-use token_store::{AccessToken, Credential, Secret};
+use token_store::accounts::Mailbox;
+use token_store::{Credential, Secret};
 
+use super::fuzz::bearer;
 use super::*;
 
 /// The server's end of one connection.
@@ -67,45 +66,9 @@ fn serve(script: impl FnOnce(&mut Peer) + Send + 'static) -> (u16, JoinHandle<Ve
 
 pub(crate) fn mailbox(port: u16) -> Mailbox {
     Mailbox {
-        name: "support".into(),
-        template: None,
-        protocol: Protocol::Imap,
-        host: "127.0.0.1".into(),
         port,
-        tls: Tls::None,
-        tls_ca_file: None,
-        user: "u@example.com".into(),
-        auth: Auth::Password(Secret::new("p")),
-        sasl: Sasl::Auto,
-        folders: vec!["INBOX".into()],
-        max_undelivered: 500,
-        watch: Watch::Idle,
-        poll: Duration::from_secs(300),
-        start_from: StartFrom::All,
-        max_size: 1_000_000,
-        deliver: Deliver {
-            way: Way::command(vec!["true".into()]),
-            timeout: Duration::from_secs(1),
-            concurrency: 1,
-        },
-        after: After::Delete,
-        care: Care::default(),
-        paused: false,
-        idle_minutes: 25,
-        pop3_two_line_auth: false,
-        trash_on_delete: false,
-        declared_in: None,
+        ..super::fuzz::mailbox()
     }
-}
-
-fn bearer() -> Credential {
-    let secret = Secret::new("tok");
-    Credential::Bearer(AccessToken {
-        secret,
-        id: "c".into(),
-        version: 1,
-        expires_at: None,
-    })
 }
 
 /// Bounds a wait in tests: long enough for a busy machine, short enough to fail.

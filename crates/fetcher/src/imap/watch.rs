@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::connection::{Connection, Said};
+use super::connection::{Connection, Said, Socket};
 use crate::error::FetchError;
 
 /// What ended a wait.
@@ -21,7 +21,7 @@ pub(crate) enum Woken {
 /// IDLE (RFC 2177) until the server announces something, `called` resolves, or the time is up. The command is always brought to
 /// its tagged OK, which may come while the next commands are under way; NO, BYE and the end of the connection are errors.
 pub(crate) async fn idle(
-    connection: &mut Connection,
+    connection: &mut Connection<impl Socket>,
     until: Instant,
     called: impl Future<Output = ()>,
 ) -> Result<Woken, FetchError> {

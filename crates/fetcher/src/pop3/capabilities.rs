@@ -54,10 +54,10 @@ impl Capabilities {
             .is_some_and(|mut days| days.next() != Some("NEVER"))
     }
 
-    /// All of them, for people.
+    /// All of them, for people: a server may put anything among them.
     pub(crate) fn words(&self) -> String {
         match self.told {
-            true => self.lines.join(", "),
+            true => wire::printable(self.lines.join(", ").as_bytes()),
             false => "no list of its capabilities".to_owned(),
         }
     }
@@ -108,6 +108,13 @@ mod tests {
             assert_eq!(told(&[line]).expires(), expires, "{line}");
         }
         assert!(!told(&[]).expires());
+    }
+
+    #[test]
+    fn what_is_shown_of_them_is_short_and_steers_no_terminal() {
+        let words = told(&["IDLE", "\x1b[2J", &"X".repeat(5000)]).words();
+        assert!(words.starts_with("IDLE, \\u{1b}[2J, X"), "{words}");
+        assert!(words.len() < 1100, "{}", words.len());
     }
 
     #[test]

@@ -13,6 +13,8 @@ mod check;
 mod connection;
 mod ending;
 mod held;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod listing;
 mod memory;
 mod reply;

@@ -5,6 +5,8 @@ mod conversation;
 mod door;
 mod guesser;
 mod guests;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod header;
 mod intake;
 mod line_ends;

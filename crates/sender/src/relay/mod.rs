@@ -2,6 +2,8 @@
 mod carry;
 mod check;
 mod connect;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod gate;
 mod judge;
 mod needs;

@@ -103,7 +103,7 @@ impl Exchange {
 }
 
 /// What only the answers of this grant say (RFC 8628 section 3.5); None leaves the answer to the general rules.
-fn told(answer: &Answer, names: &Names<'_>, form: &Form) -> Option<Polled> {
+pub(super) fn told(answer: &Answer, names: &Names<'_>, form: &Form) -> Option<Polled> {
     let read = answer::read(answer.status, &answer.body, names);
     let (Answered::Complaint(complaint), None) = (read, &answer.cut) else {
         return None;
@@ -134,7 +134,7 @@ pub(crate) fn expired() -> Trouble {
 }
 
 /// Reads the answer of the device endpoint; None when it holds no code.
-fn started(answer: &Answer) -> Option<Started> {
+pub(super) fn started(answer: &Answer) -> Option<Started> {
     let Body::Fields(map) = body::read(&answer.body) else {
         return None;
     };

@@ -71,7 +71,7 @@ impl Cache {
 }
 
 /// A document whose issuer differs is another provider's, however it got there (section 4.3 of the standard).
-fn read(issuer: &str, body: &[u8]) -> Result<Endpoints, Verdict> {
+pub(super) fn read(issuer: &str, body: &[u8]) -> Result<Endpoints, Verdict> {
     #[derive(serde::Deserialize)]
     struct Document {
         issuer: String,

@@ -70,7 +70,7 @@ pub(super) fn retry_after(value: Option<&HeaderValue>) -> Option<Duration> {
     pause(text, now)
 }
 
-fn pause(text: &str, now: Duration) -> Option<Duration> {
+pub(in crate::deliver) fn pause(text: &str, now: Duration) -> Option<Duration> {
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }

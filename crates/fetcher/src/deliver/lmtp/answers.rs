@@ -5,7 +5,7 @@ use wire::smtp::Reply;
 
 /// What is known of one recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(in crate::deliver) enum Answer {
     /// Nothing yet.
     None,
     /// Its RCPT was accepted, and perhaps the final dot was sent; it may have the message from then on.
@@ -49,16 +49,16 @@ impl Answer {
 }
 
 /// What the answers mean together.
-pub(super) struct Judged {
-    pub(super) outcome: Outcome,
+pub(in crate::deliver) struct Judged {
+    pub(in crate::deliver) outcome: Outcome,
     /// Who has it now.
-    pub(super) done: Vec<String>,
+    pub(in crate::deliver) done: Vec<String>,
     /// A line for each recipient.
-    pub(super) transcript: String,
+    pub(in crate::deliver) transcript: String,
 }
 
 /// The worst answer decides, and a repetition is worth more than a refusal: the next try is for all that do not have it.
-pub(super) fn judge(to: &[&str], answers: &[Answer]) -> Judged {
+pub(in crate::deliver) fn judge(to: &[&str], answers: &[Answer]) -> Judged {
     let mut done = Vec::new();
     let mut transcript = String::new();
     let (mut later, mut refused, mut taken) = (None, None, String::new());

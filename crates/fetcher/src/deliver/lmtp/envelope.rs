@@ -49,7 +49,7 @@ impl<'a> Envelope<'a> {
 }
 
 /// The address in a message's first Return-Path; None where there is none that may stand in a command.
-fn return_path(bytes: &[u8]) -> Option<String> {
+pub(crate) fn return_path(bytes: &[u8]) -> Option<String> {
     const NAME: &[u8] = b"return-path:";
     let mut lines = bytes[..bytes.len().min(HEADER)]
         .split(|byte| *byte == b'\n')
@@ -73,7 +73,7 @@ fn return_path(bytes: &[u8]) -> Option<String> {
 
 /// `local@domain` that cannot end its path early. Quoted local parts are left out: what needs quotes has no business in a command
 /// that we make from a stranger's header.
-pub(super) fn may_stand_in_a_command(address: &str) -> bool {
+pub(crate) fn may_stand_in_a_command(address: &str) -> bool {
     let plain = |c: char| !c.is_control() && !c.is_whitespace() && !"<>()[]\\,;:\"".contains(c);
     address.len() <= LONGEST
         && address.chars().all(plain)

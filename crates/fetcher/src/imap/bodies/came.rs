@@ -5,18 +5,18 @@ use imap_proto::{AttributeValue, MessageSection, Response, SectionPath};
 use crate::error::FetchError;
 
 /// A body section as it came.
-pub(super) struct Came {
-    pub(super) uid: u32,
-    pub(super) bytes: Vec<u8>,
+pub(in crate::imap) struct Came {
+    pub(in crate::imap) uid: u32,
+    pub(in crate::imap) bytes: Vec<u8>,
     /// X-GM-MSGID.
-    pub(super) provider_id: Option<u64>,
+    pub(in crate::imap) provider_id: Option<u64>,
     /// Where in the body it begins, if the server says so.
     index: Option<u32>,
 }
 
 impl Came {
     /// A server that ignores the offset would have its pieces glued together wrongly.
-    pub(super) fn must_start_at(&self, offset: u32) -> Result<(), FetchError> {
+    pub(in crate::imap) fn must_start_at(&self, offset: u32) -> Result<(), FetchError> {
         match self.index {
             Some(at) if at == offset => Ok(()),
             None if offset == 0 => Ok(()),
@@ -29,7 +29,10 @@ impl Came {
 }
 
 /// UID and body of a FETCH that brings the whole text (None), or the given section; NIL is empty.
-pub(super) fn body_of(response: &Response<'_>, wanted: Option<&MessageSection>) -> Option<Came> {
+pub(in crate::imap) fn body_of(
+    response: &Response<'_>,
+    wanted: Option<&MessageSection>,
+) -> Option<Came> {
     let Response::Fetch(_, items) = response else {
         return None;
     };

@@ -5,7 +5,7 @@
 
 use imap_proto::Response;
 
-use super::{Connection, Sent};
+use super::{Connection, Sent, Socket};
 use crate::error::{FetchError, Refusal};
 
 /// What is under way beside the command that is waited for.
@@ -82,7 +82,7 @@ impl Ahead {
     }
 }
 
-impl Connection {
+impl<S: Socket> Connection<S> {
     /// The answer to this command may come while the next ones are under way; nobody waits for it, and anything but OK is an error.
     pub(crate) fn leave_open(&mut self, sent: &Sent) {
         self.ahead.add(sent, false);

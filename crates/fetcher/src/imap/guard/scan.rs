@@ -47,9 +47,9 @@ enum Place {
 
 /// The scanner's state; plain data, fed in pieces of any size.
 #[derive(Debug)]
-pub(super) struct Scan {
+pub(in crate::imap) struct Scan {
     place: Place,
-    pub(super) literal_cap: u64,
+    pub(in crate::imap) literal_cap: u64,
     /// Bytes of the current literal still to pass.
     literal: u64,
     /// Bytes of the current response outside literals.
@@ -61,11 +61,11 @@ pub(super) struct Scan {
     last: u8,
     /// Whether this line is a LIST or STATUS.
     in_names: bool,
-    pub(super) responses: u64,
+    pub(in crate::imap) responses: u64,
 }
 
 impl Scan {
-    pub(super) fn new() -> Self {
+    pub(in crate::imap) fn new() -> Self {
         Self {
             place: Place::Line,
             literal_cap: SMALL_LITERAL,
@@ -81,7 +81,7 @@ impl Scan {
     }
 
     /// Scans bytes in the order they came; may change single bytes so that the parser survives them.
-    pub(super) fn feed(&mut self, mut bytes: &mut [u8]) -> Result<(), Trap> {
+    pub(in crate::imap) fn feed(&mut self, mut bytes: &mut [u8]) -> Result<(), Trap> {
         while !bytes.is_empty() {
             if self.literal > 0 {
                 let n = usize::try_from(self.literal)

@@ -8,7 +8,7 @@ use token_store::accounts::Mailbox;
 use wire::sasl::{self, Mechanism};
 
 use super::super::capabilities::Capabilities;
-use super::super::connection::{Connection, Said};
+use super::super::connection::{Connection, Said, Socket};
 use super::super::names::quoted;
 use crate::error::FetchError;
 
@@ -28,7 +28,7 @@ pub(super) struct Exchange {
 impl Exchange {
     pub(super) async fn run(
         &mut self,
-        connection: &mut Connection,
+        connection: &mut Connection<impl Socket>,
         initial_response: bool,
         told: &mut Option<Capabilities>,
     ) -> Result<(), FetchError> {
@@ -81,7 +81,7 @@ fn keep(told: &mut Option<Capabilities>, response: &Response<'_>) {
 
 /// The LOGIN command (RFC 9051 section 6.2.3).
 pub(super) async fn login(
-    connection: &mut Connection,
+    connection: &mut Connection<impl Socket>,
     capabilities: &Capabilities,
     mailbox: &Mailbox,
     credential: &Credential,

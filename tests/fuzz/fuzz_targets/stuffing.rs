@@ -1,0 +1,4 @@
+//! A message on its way out.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wire::fuzz::stuffing(bytes));
