@@ -1,6 +1,7 @@
 //! Lying servers on loopback: every trap ends as a clean error of this connection, soon, and in little memory.
 
 mod bodies;
+mod packets;
 mod sign_in;
 mod traps;
 mod watch;

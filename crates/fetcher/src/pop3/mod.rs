@@ -12,9 +12,9 @@ mod capabilities;
 mod check;
 mod connection;
 mod ending;
-mod held;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
+mod held;
 mod listing;
 mod memory;
 mod reply;

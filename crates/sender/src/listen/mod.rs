@@ -3,10 +3,10 @@ mod attend;
 mod command;
 mod conversation;
 mod door;
-mod guesser;
-mod guests;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
+mod guesser;
+mod guests;
 mod header;
 mod intake;
 mod line_ends;

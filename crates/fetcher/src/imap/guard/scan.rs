@@ -47,9 +47,9 @@ enum Place {
 
 /// The scanner's state; plain data, fed in pieces of any size.
 #[derive(Debug)]
-pub(in crate::imap) struct Scan {
+pub(super) struct Scan {
     place: Place,
-    pub(in crate::imap) literal_cap: u64,
+    pub(super) literal_cap: u64,
     /// Bytes of the current literal still to pass.
     literal: u64,
     /// Bytes of the current response outside literals.
@@ -61,11 +61,13 @@ pub(in crate::imap) struct Scan {
     last: u8,
     /// Whether this line is a LIST or STATUS.
     in_names: bool,
-    pub(in crate::imap) responses: u64,
+    pub(super) responses: u64,
+    /// So many of the bytes that were fed last end where a response ends, or within a literal.
+    pub(super) shown: usize,
 }
 
 impl Scan {
-    pub(in crate::imap) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             place: Place::Line,
             literal_cap: SMALL_LITERAL,
@@ -77,11 +79,14 @@ impl Scan {
             last: 0,
             in_names: false,
             responses: 0,
+            shown: 0,
         }
     }
 
     /// Scans bytes in the order they came; may change single bytes so that the parser survives them.
-    pub(in crate::imap) fn feed(&mut self, mut bytes: &mut [u8]) -> Result<(), Trap> {
+    pub(super) fn feed(&mut self, mut bytes: &mut [u8]) -> Result<(), Trap> {
+        let all = bytes.len();
+        self.shown = 0;
         while !bytes.is_empty() {
             if self.literal > 0 {
                 let n = usize::try_from(self.literal)
@@ -89,11 +94,15 @@ impl Scan {
                     .min(bytes.len());
                 self.literal -= n as u64;
                 bytes = &mut bytes[n..];
+                self.shown = all - bytes.len();
                 continue;
             }
             let (byte, rest) = bytes.split_at_mut(1);
             self.byte(&mut byte[0])?;
             bytes = rest;
+            if self.line == 0 {
+                self.shown = all - bytes.len();
+            }
         }
         Ok(())
     }

@@ -1,7 +1,10 @@
 //! The guard against literal bytes of lying servers, whole and split at every position.
 
+use tokio::io::AsyncReadExt as _;
+
 use super::scan::LINE_CAP;
 use super::*;
+use crate::fuzz::Packets;
 
 /// Feeds bytes split at `at`, and gives what the parser would see, or the trap.
 fn split(bytes: &[u8], at: usize, cap: u64) -> Result<(Vec<u8>, u64), Trap> {
@@ -193,6 +196,35 @@ fn the_parser_waits_for_the_rest_of_whatever_comes_in_two_packets() {
                 "{line:?} at {at}: {parsed:?}"
             );
         }
+    }
+}
+
+/// What comes out of the guard for bytes that come so many at a time, and the trap at its end.
+async fn through(bytes: &[u8], size: usize) -> (Vec<u8>, Option<String>) {
+    let mut guard = Guard::new(Packets { bytes, size });
+    let (mut seen, mut buf) = (Vec::new(), [0; 50]);
+    loop {
+        match guard.read(&mut buf).await {
+            Ok(0) => return (seen, None),
+            Ok(count) => seen.extend_from_slice(&buf[..count]),
+            Err(e) => return (seen, Some(e.to_string())),
+        }
+    }
+}
+
+#[tokio::test]
+async fn complete_lines_and_literals_are_handed_on_and_a_trap_takes_nothing_with_it_but_its_own_line()
+ {
+    let body = "(".repeat(9_000);
+    let honest = format!("* 1 FETCH (UID 7 BODY[] {{9000}}\r\n{body})\r\nA1 OK\r\n* 2 EXI");
+    let trapped = format!("* 3 EXISTS\r\n* OK {body}\r\n* SEARCH {{4}}\r\nA1 OK\r\n");
+    let shown = trapped.split_inclusive('\n').take(2).collect::<String>();
+    for size in [1, 2, 3, 100, 5_000, usize::MAX] {
+        let (seen, trap) = through(honest.as_bytes(), size).await;
+        assert_eq!((seen.as_slice(), trap), (honest.as_bytes(), None), "{size}");
+        let (seen, trap) = through(trapped.as_bytes(), size).await;
+        assert_eq!(seen, shown.as_bytes(), "{size}");
+        assert_eq!(trap, Some(Trap::StrayLiteral.to_string()), "{size}");
     }
 }
 
