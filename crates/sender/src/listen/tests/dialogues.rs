@@ -1,6 +1,6 @@
 //! Random dialogues, right and wrong, cut anywhere: each reply is one that the model allows, and in the spool is what it says.
-use super::model::{Message, Model};
-use super::scripted::{cut, replies, shared};
+use super::model::{House, Message, Model, PASSWORD, PLAIN, USER};
+use super::scripted::{cut, replies, shared_by};
 use super::*;
 
 /// Dialogues at a time: their commits share a sync.
@@ -10,7 +10,7 @@ const IN_ONE_SPOOL: u64 = 2_000;
 /// Small, so that dialogues often go beyond it.
 const LIMIT: u16 = 600;
 
-const LINES: [&str; 54] = [
+const LINES: [&str; 55] = [
     "EHLO client.example",
     "ehlo [127.0.0.1]",
     "HELO old.example",
@@ -56,7 +56,8 @@ const LINES: [&str; 54] = [
     "HELP",
     "EXPN list",
     "STARTTLS",
-    "AUTH PLAIN AHUAcA==",
+    "MAIL FROM:<a@helpdesk.example> AUTH=<>",
+    "AUTH PLAIN",
     "ETRN x",
     "GET / HTTP/1.1",
     "BDAT 0",
@@ -100,6 +101,9 @@ impl Writer {
         if writer.luck.u8(..10) > 0 {
             writer.line("EHLO client.example");
         }
+        if writer.luck.bool() {
+            writer.sign_in();
+        }
         for _ in 0..writer.luck.u8(1..12) {
             writer.step();
         }
@@ -107,7 +111,9 @@ impl Writer {
             writer.line("QUIT");
             writer.step();
         }
-        if writer.luck.u8(..3) == 0 {
+        // A wrong password costs a second each, by design; they have tests of their own.
+        let signs_in = memchr::memmem::find(&writer.stream, b"AUTH").is_some();
+        if !signs_in && writer.luck.u8(..3) == 0 {
             writer.spoil();
         }
         let text = memchr::memmem::find_iter(&writer.stream, "TAG").collect::<Vec<_>>();
@@ -129,7 +135,7 @@ impl Writer {
     }
 
     fn step(&mut self) {
-        match self.luck.u8(..10) {
+        match self.luck.u8(..11) {
             0..4 => self.whole(),
             4..8 => {
                 let line = LINES[self.luck.usize(..LINES.len())];
@@ -139,7 +145,31 @@ impl Writer {
                 }
             }
             8 => self.chunk(),
+            9 => self.sign_in(),
             _ => self.noise(),
+        }
+    }
+
+    /// Right, half-way, or not at all.
+    fn sign_in(&mut self) {
+        let ways: [&[&str]; 9] = [
+            &["AUTH PLAIN", PLAIN],
+            &["AUTH PLAIN", "*"],
+            &["AUTH PLAIN !"],
+            &["AUTH LOGIN", USER, PASSWORD],
+            &["AUTH LOGIN", USER, "*"],
+            &["AUTH LOGIN", "!"],
+            &["AUTH CRAM-MD5"],
+            &["AUTH"],
+            &["auth plain AHpudW55AHNlY3JldC13b3Jk"],
+        ];
+        // Half of them with success.
+        let way = match self.luck.bool() {
+            true => ways[8],
+            false => ways[self.luck.usize(..ways.len())],
+        };
+        for line in way {
+            self.line(line);
         }
     }
 
@@ -267,14 +297,66 @@ fn packets(stream: &[u8], luck: &mut fastrand::Rng) -> Vec<Vec<u8>> {
     }
 }
 
+/// The kinds of listeners, the most usual more than once.
+async fn desks(folder: &tempfile::TempDir, spool: &Spool) -> Vec<(Arc<Shared>, House)> {
+    let users = post(folder, spool.clone()).users;
+    let password = Secret::new("secret-word");
+    let set = users.set_submitter("znuny", password, None).await;
+    set.expect("a user");
+    let house = House {
+        max_size: LIMIT.into(),
+        bare_newlines: BareNewlines::Refuse,
+        sign_in: false,
+        starttls: false,
+        public: false,
+    };
+    let (starttls, sign_in, public) = (true, true, true);
+    let bare_newlines = BareNewlines::Repair;
+    let houses = [
+        house,
+        house,
+        House {
+            bare_newlines,
+            ..house
+        },
+        House { starttls, ..house },
+        House { sign_in, ..house },
+        House { sign_in, ..house },
+        House {
+            sign_in,
+            starttls,
+            public,
+            ..house
+        },
+    ];
+    let certificates = tls::Files::new();
+    let desk = |house: House| {
+        let rules = Rules {
+            max_size: LIMIT.into(),
+            bare_newlines: house.bare_newlines,
+        };
+        let tls = match house.starttls {
+            true => door::Offer::Starttls(certificates.certificate()),
+            false => door::Offer::None,
+        };
+        let door = Door {
+            tls,
+            is_public: house.public,
+            sign_in: house.sign_in,
+        };
+        let users = house.sign_in.then(|| users.clone());
+        (shared_by(spool, rules, door, users), house)
+    };
+    houses.map(desk).into()
+}
+
 /// One dialogue; what of it must be in the spool.
-async fn dialogue(seed: u64, shared: Arc<Shared>) -> Vec<Message> {
+async fn dialogue(seed: u64, (shared, house): (Arc<Shared>, House)) -> Vec<Message> {
     let stream = Writer::dialogue(seed);
     let mut luck = fastrand::Rng::with_seed(seed);
     let heard = replies(&shared, packets(&stream, &mut luck)).await;
     let shown = format!("dialogue {seed}: {}\n{heard:#?}", stream.escape_ascii());
-    let limit = usize::from(LIMIT);
-    let model = Model::new(&stream, heard, shared.rules.bare_newlines, limit);
+    let model = Model::new(&stream, heard, house);
     let judged = std::panic::catch_unwind(|| model.judge());
     judged.unwrap_or_else(|_| panic!("{shown}"))
 }
@@ -332,22 +414,12 @@ async fn random_dialogues_are_answered_and_stored_as_the_model_says() {
     while seed < begin + count {
         let folder = tempfile::tempdir().expect("a folder");
         let spool = Spool::open(folder.path()).expect("a spool");
-        let ways = [BareNewlines::Refuse, BareNewlines::Repair];
-        let desks = ways.map(|bare_newlines| {
-            let max_size = LIMIT.into();
-            shared(
-                &spool,
-                Rules {
-                    max_size,
-                    bare_newlines,
-                },
-            )
-        });
+        let desks = desks(&folder, &spool).await;
         for _ in 0..IN_ONE_SPOOL / TOGETHER {
             let mut dialogues = JoinSet::new();
             for _ in 0..TOGETHER {
-                let desk = &desks[usize::from(seed.is_multiple_of(4))];
-                dialogues.spawn(dialogue(seed, Arc::clone(desk)));
+                let desk = &desks[usize::try_from(seed).expect("a seed") % desks.len()];
+                dialogues.spawn(dialogue(seed, desk.clone()));
                 seed += 1;
             }
             let mut expected = Vec::new();

@@ -2,9 +2,11 @@
 //!
 //! It has all bytes before it, so it searches and replaces where the listener keeps states. It shares no code with the listener. Where
 //! the RFCs leave a choice, or two faults meet, it takes any of the replies allowed and goes on with the one that was given.
+mod sign_in;
 mod words;
 
 use super::{BareNewlines, MAX_SIZE, MESSAGE};
+pub(super) use sign_in::{PASSWORD, PLAIN, USER};
 use std::collections::VecDeque;
 use words::{
     chunk, find, is_address, number, original, path, repaired, replace, together, wishes, xtext,
@@ -28,6 +30,19 @@ pub(super) struct Message {
     pub(super) smtputf8: bool,
 }
 
+/// What the listener is like.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct House {
+    pub(super) max_size: usize,
+    pub(super) bare_newlines: BareNewlines,
+    /// A client signs in before it sends.
+    pub(super) sign_in: bool,
+    /// STARTTLS is offered.
+    pub(super) starttls: bool,
+    /// Reached from beyond this machine: nothing without TLS.
+    pub(super) public: bool,
+}
+
 /// A transaction.
 #[derive(Default)]
 struct Open {
@@ -42,26 +57,24 @@ struct Open {
 pub(super) struct Model<'a> {
     rest: &'a [u8],
     replies: VecDeque<String>,
-    bare_newlines: BareNewlines,
-    max_size: usize,
+    house: House,
     greeted: bool,
+    /// With EHLO.
+    extended: bool,
+    signed_in: bool,
     open: Option<Open>,
     taken: Vec<Message>,
 }
 
 impl<'a> Model<'a> {
-    pub(super) fn new(
-        stream: &'a [u8],
-        replies: Vec<String>,
-        bare_newlines: BareNewlines,
-        max_size: usize,
-    ) -> Self {
+    pub(super) fn new(stream: &'a [u8], replies: Vec<String>, house: House) -> Self {
         Self {
             rest: stream,
             replies: replies.into(),
-            bare_newlines,
-            max_size,
+            house,
             greeted: false,
+            extended: false,
+            signed_in: false,
             open: None,
             taken: Vec::new(),
         }
@@ -92,7 +105,8 @@ impl<'a> Model<'a> {
             "{reply:?} to {to:?} is not {codes:?}"
         );
         // RFC 2034 section 4: all but the greeting, the answer to EHLO and what is not final.
-        let bare = code == "220" || code == "354" || reply[4..].starts_with(&super::host_name());
+        let bare =
+            ["220", "334", "354"].contains(&code) || reply[4..].starts_with(&super::host_name());
         if !bare {
             let class = format!("{}.", &code[..1]);
             assert!(
@@ -142,6 +156,7 @@ impl<'a> Model<'a> {
             "EHLO" | "HELO" => {
                 if self.expect(text, &["250", "501"]) == "250" {
                     (self.greeted, self.open) = (true, None);
+                    self.extended = verb == "EHLO";
                 }
             }
             "RSET" | "QUIT" | "DATA" if has_argument => drop(self.expect(text, &["501"])),
@@ -158,6 +173,12 @@ impl<'a> Model<'a> {
             "NOOP" => drop(self.expect(text, &["250", "501"])),
             "VRFY" => drop(self.expect(text, &["252", "501"])),
             "HELP" => drop(self.expect(text, &["214", "501"])),
+            "AUTH" if self.house.sign_in => return self.sign_in(text, argument),
+            "STARTTLS" if self.house.starttls && !has_argument => {
+                // What follows may be here already, and was then said by who knows whom; TLS itself is not in this model.
+                self.expect(text, &["220", "554"]);
+                return None;
+            }
             "EXPN" | "ETRN" | "LHLO" | "STARTTLS" | "AUTH" | "TURN" | "BURL" => {
                 drop(self.expect(text, &["500", "501", "502", "503", "504"]));
             }
@@ -192,6 +213,7 @@ impl<'a> Model<'a> {
                             utf8 = true;
                             word.len() == name.len()
                         }
+                        "AUTH" => self.house.sign_in && value == "<>",
                         "RET" => {
                             message.ret = Some(value.to_ascii_uppercase());
                             ["FULL", "HDRS"].contains(&&*value.to_ascii_uppercase())
@@ -213,10 +235,13 @@ impl<'a> Model<'a> {
         if !self.greeted || self.open.is_some() {
             codes.push("503");
         }
+        if self.house.public || (self.house.sign_in && !self.signed_in) {
+            codes.push("530");
+        }
         if !message.sender.is_ascii() && !utf8 {
             codes.extend(["553", "550"]);
         }
-        if size > self.max_size as u128 {
+        if size > self.house.max_size as u128 {
             codes.push("552");
         }
         if self.expect_or(text, &codes, "250") {
@@ -352,7 +377,7 @@ impl<'a> Model<'a> {
     /// Why a text can't be taken; of several reasons any may be named.
     fn faults(&self, text: &[u8], size: usize) -> Vec<&'static str> {
         let mut faults = Vec::new();
-        let repair = self.bare_newlines == BareNewlines::Repair;
+        let repair = self.house.bare_newlines == BareNewlines::Repair;
         let repaired = repaired(text);
         if !repair && repaired != text {
             faults.push("554");
@@ -361,7 +386,7 @@ impl<'a> Model<'a> {
             faults.push("554");
         }
         let size = if repair { repaired.len() } else { size };
-        if size > self.max_size {
+        if size > self.house.max_size {
             faults.push("552");
         }
         faults
@@ -420,8 +445,14 @@ fn the_model_knows_a_plain_dialogue() {
         "221 2.0.0",
     ];
     let replies = replies.map(str::to_owned).to_vec();
-    let limit = usize::try_from(MAX_SIZE).expect("a size");
-    let model = Model::new(stream.as_bytes(), replies, BareNewlines::Refuse, limit);
+    let house = House {
+        max_size: usize::try_from(MAX_SIZE).expect("a size"),
+        bare_newlines: BareNewlines::Refuse,
+        sign_in: false,
+        starttls: false,
+        public: false,
+    };
+    let model = Model::new(stream.as_bytes(), replies, house);
     let message = Message {
         sender: "a@helpdesk.example".to_owned(),
         recipients: vec![("b@example.org".to_owned(), None, None)],

@@ -51,8 +51,18 @@ impl AsyncWrite for Scripted {
     }
 }
 
-/// What sessions without a listener share. Nobody is shown out: that is counted in other tests.
+/// What sessions without a listener share: anybody may send.
 pub(super) fn shared(spool: &Spool, rules: Rules) -> Arc<Shared> {
+    shared_by(spool, rules, Door::default(), None)
+}
+
+/// The same behind a door. Nobody is shown out: that is counted in other tests.
+pub(super) fn shared_by(
+    spool: &Spool,
+    rules: Rules,
+    door: Door,
+    users: Option<Store>,
+) -> Arc<Shared> {
     let limits = Limits {
         errors: u32::MAX,
         idle_commands: u32::MAX,
@@ -64,8 +74,8 @@ pub(super) fn shared(spool: &Spool, rules: Rules) -> Arc<Shared> {
         rules,
         limits,
         guests: Guests::new(limits),
-        door: Door::default(),
-        users: None,
+        door,
+        users,
         routes,
         spool: spool.clone(),
         shutdown: CancellationToken::new(),

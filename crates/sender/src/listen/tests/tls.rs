@@ -10,14 +10,14 @@ const SIGN_IN: &str = "AUTH PLAIN AHpudW55AHNlY3JldC13b3Jk";
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A CA, and the files of a certificate from it.
-struct Files {
+pub(super) struct Files {
     folder: tempfile::TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
     trust: Trust,
 }
 
 impl Files {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -50,6 +50,12 @@ impl Files {
             chain: self.folder.path().join("chain.pem"),
             key: self.folder.path().join("key.pem"),
         }
+    }
+
+    /// As a listener has read it.
+    pub(super) fn certificate(&self) -> wire::accept::Certificate {
+        let paths = self.paths();
+        wire::accept::Certificate::load(&paths.chain, &paths.key).expect("a certificate")
     }
 
     fn starttls(&self) -> Protection {
