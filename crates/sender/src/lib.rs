@@ -2,16 +2,17 @@
 //!
 //! The flow of a reply, in the order of the modules:
 //! 1. [`listen()`] speaks SMTP with the helpdesk. At MAIL the [`Routes`] say which relay serves the sender; the text
-//!    streams into a spool body, dots unstuffed, one `Received:` field before it and nothing else touched. `250` is
-//!    said only after the spool has committed the message with one delivery for each recipient.
+//!    streams into a spool body, by DATA with its dots unstuffed or by BDAT octet for octet, one `Received:` field before
+//!    it, Date and Message-ID where they are missing, and nothing else touched. `250` is said only after the spool has
+//!    committed the message with one delivery for each recipient and what its sender wants to be told.
 //! 2. [`relay()`] claims what is due for one relay and hands each message to a kept connection of the SMTP client
 //!    (`smtp_client`): TLS or STARTTLS, sign-in with a fresh token, envelope pipelined, text streamed and stuffed.
 //! 3. Every recipient's reply is judged by one table (`relay::judge`) and settled for itself. What an answer says about
 //!    the account (sign-in, quota, too many connections) stops the relay for a while, and never uses up a message.
 //!
 //! What must hold:
-//! - No `250` before the commit, and nothing in the spool without the final dot.
-//! - Only CRLF.CRLF ends a message, in both directions.
+//! - No `250` before the commit, and nothing in the spool without the final dot or the last chunk.
+//! - Only CRLF.CRLF ends a message, in both directions, and only its count a chunk; no octet of either is read as a command.
 //! - A connection whose exchange did not end cleanly is never used again, so that no reply is taken for another's.
 //! - From the moment the final dot may have left until its answer is known, a failure is *in doubt*, never *retry*.
 //! - At most one chunk of a message is in memory; secrets are in no log line.

@@ -199,10 +199,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let shared = Arc::clone(&self.shared);
         let limits = &shared.limits;
         let over = self.client.since + limits.session_timeout;
+        // A message that has begun may come to its end, as one by DATA does.
+        let stops = !self.is_amid_chunks();
         self.lines.set_timeout(limits.command_timeout);
         let read = tokio::select! {
             biased;
-            () = shared.shutdown.cancelled() => {
+            () = shared.shutdown.cancelled(), if stops => {
                 self.reply(STOPPING);
                 return Ok(Heard::Over);
             }

@@ -78,6 +78,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// Whether some of a message has come, and nothing is wrong with it.
+    pub(super) fn is_amid_chunks(&self) -> bool {
+        let chunks = self.envelope.as_ref().and_then(|e| e.chunks.as_ref());
+        matches!(chunks, Some(Chunks::Taken(_)))
+    }
+
     async fn first(&mut self, envelope: &Envelope, chunk: Chunk) -> Chunks {
         if envelope.recipients.is_empty() {
             return Chunks::Spoilt(NO_RECIPIENTS.to_owned());

@@ -208,3 +208,22 @@ async fn the_replies_before_a_chunk_come_before_the_chunk() {
     talk.hears("llo", &["250"]).await;
     assert_eq!(server.waiting(), 1);
 }
+
+#[tokio::test]
+async fn on_shutdown_a_message_of_which_some_has_come_is_taken() {
+    let server = Server::start().await;
+    let (mut busy, mut spoilt) = (server.talk().await, server.talk().await);
+    busy.hears(format!("{ENVELOPE}BDAT 5\r\nhello"), &["250", "250", "250"])
+        .await;
+    spoilt
+        .hears(format!("{ENVELOPE}BDAT 1\r\n\n"), &["250", "250", "554"])
+        .await;
+    server.shutdown.cancel();
+    spoilt.hears("", &["421 4.3.2", "closed"]).await;
+    busy.hears(
+        "BDAT 5 LAST\r\nworld",
+        &["250 2.0.0 Ok: accepted", "421 4.3.2"],
+    )
+    .await;
+    assert_eq!(server.waiting(), 1);
+}

@@ -38,6 +38,35 @@ async fn ret_envid_notify_and_orcpt_reach_the_spool() {
     );
 }
 
+/// RFC 5321 section 4.5.3.1.3, RFC 3461 section 4: the longest of everything at once.
+#[tokio::test]
+async fn the_longest_commands_that_the_rfcs_allow_are_taken() {
+    let server = Server::start().await;
+    let mut talk = server.talk().await;
+    let address = |domain: &str| format!("{}@{domain}", "l".repeat(253 - domain.len()));
+    let (sender, recipient) = (address("helpdesk.example"), address("example.org"));
+    let envid = "e".repeat(100);
+    let orcpt = format!("rfc822;{}", "o".repeat(493));
+    let mail = format!(
+        "MAIL FROM:<{sender}> SIZE=00000000000000000010 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID={envid}"
+    );
+    let rcpt = format!("RCPT TO:<{recipient}> NOTIFY=SUCCESS,FAILURE,DELAY ORCPT={orcpt}");
+    for line in [&mail, &rcpt] {
+        let reply = talk.ask(line).await;
+        assert!(reply.starts_with("250"), "{line}: {reply}");
+    }
+    let noop = format!("NOOP {}", "x".repeat(2048 - 5));
+    assert!(talk.ask(&noop).await.starts_with("250"));
+    assert!(talk.ask(&format!("{noop}x")).await.starts_with("500 5.5.6"));
+    assert!(talk.ask("DATA").await.starts_with("354"));
+    talk.say(format!("{MESSAGE}.\r\n")).await;
+    assert_eq!(talk.code().await, "250");
+    let [claim] = server.stored().await.try_into().expect("one message");
+    assert_eq!((claim.sender, claim.envid), (sender, Some(envid)));
+    assert_eq!(claim.recipients[0].address, recipient);
+    assert_eq!(claim.recipients[0].orcpt, Some(orcpt));
+}
+
 #[tokio::test]
 async fn bare_line_ends_are_repaired_where_the_operator_says_so() {
     let server = Server::with(|rules| rules.bare_newlines = BareNewlines::Repair).await;
