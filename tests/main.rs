@@ -8,7 +8,9 @@
 
 mod harness;
 
+mod admin_accounts;
 mod admin_page;
+mod admin_queue;
 mod backups;
 mod bounces;
 mod busy;

@@ -64,6 +64,7 @@ pub mod report;
 mod reused;
 mod rows;
 pub mod schedule;
+mod search;
 mod sent;
 mod sweep;
 mod tables;
@@ -93,6 +94,7 @@ pub use own::{Local, Marks, ORIGIN_HEADER, Own, OwnKind};
 pub use pause::{Pause, PauseKind};
 pub use pieces::Pieces;
 pub use queue::{Counts, QueueDelivery, QueueEntry, QueueRow};
+pub use search::{Part, Search};
 pub use uidl::{Named, Numbered, Recognised};
 
 use clock::Clock;

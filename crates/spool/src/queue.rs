@@ -209,6 +209,19 @@ impl Spool {
     }
 }
 
+/// The rows of these messages, in this order; one that is gone meanwhile is left out.
+pub(crate) fn rows_of(conn: &Connection, ids: &[MessageId], now: i64) -> Result<Vec<QueueRow>> {
+    let mut statement = conn.prepare_cached(&format!("{ROWS} WHERE m.id = ? ORDER BY d.id"))?;
+    let mut queue = Vec::with_capacity(ids.len());
+    for id in ids {
+        let mut rows = statement.query([id.0])?;
+        while let Some(row) = rows.next()? {
+            add(&mut queue, row, now)?;
+        }
+    }
+    Ok(queue)
+}
+
 /// Which state speaks for a message with several deliveries: the lowest.
 fn rank(state: &str) -> usize {
     let order = ["held", "waiting", "in doubt", "claimed", "due", "delivered"];

@@ -15,6 +15,7 @@ mod people;
 mod repeat;
 mod report;
 mod restore;
+mod search;
 mod thread;
 mod uidl;
 

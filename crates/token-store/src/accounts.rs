@@ -10,7 +10,7 @@ mod order_of;
 mod span;
 
 pub use board::{Board, Condition, Kind, Light};
-pub use by_hand::{Defined, Definition};
+pub use by_hand::{Change, Defined, Definition};
 pub use care::{Care, Failed};
 pub use deliver::{Deliver, Http, Lmtp, LmtpServer, Preset, TicketCommand, Way};
 pub use order::{Given, Order};

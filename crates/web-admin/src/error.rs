@@ -46,6 +46,8 @@ pub(crate) enum PageError {
     Spool(#[from] SpoolError),
     #[error("the page cannot be written: {0}")]
     Template(#[from] askama::Error),
+    #[error("the daemon could not do it: {0}")]
+    Daemon(String),
     #[error("no random bytes from the system: {0}")]
     Random(getrandom::Error),
 }
@@ -76,6 +78,7 @@ impl PageError {
             Self::Panicked
             | Self::Store(_)
             | Self::Spool(_)
+            | Self::Daemon(_)
             | Self::Template(_)
             | Self::Random(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -130,7 +133,7 @@ impl PageError {
                 "This page failed; mail and tokens are not touched by it. The log of Postern says where. \
                  Please report it.",
             ),
-            Self::Store(_) | Self::Spool(_) | Self::Random(_) => (
+            Self::Store(_) | Self::Spool(_) | Self::Daemon(_) | Self::Random(_) => (
                 "The databases cannot be used",
                 "Postern could not read or write its state directory. The log of Postern says why: a full \
                  disk, most often.",

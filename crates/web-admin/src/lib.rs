@@ -40,10 +40,12 @@ mod tests;
 mod visitor;
 mod words;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use spool::Spool;
-use token_store::{Tokens, accounts::Board};
+use token_store::Tokens;
+use token_store::accounts::{Board, Change, Kind};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
@@ -72,8 +74,26 @@ pub struct Parts {
     pub gateway: Arc<dyn Gateway>,
 }
 
+/// Why the daemon did not change an account, split by what the page does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChangeError {
+    /// What is wrong, by key of the configuration file; shown at the fields.
+    Mistakes(Vec<provider_template::Mistake>),
+    /// It may not be, in words without a full stop.
+    Refused(String),
+    /// The databases failed.
+    Failed(String),
+}
+
+/// An answer that takes a while.
+pub type Promise<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
 /// What the page asks of the daemon.
 pub trait Gateway: Send + Sync {
+    /// Changes the accounts, and follows the change at once.
+    fn change_account(&self, kind: Kind, change: Change) -> Promise<'_, Result<(), ChangeError>>;
+    /// Ends the pauses of an account whose messages a person made due.
+    fn look_again(&self, kind: Kind, name: &str);
     /// Fetches a mailbox now; false when there is none of that name.
     fn fetch_now(&self, mailbox: &str) -> bool;
     /// A token config or its token changed: accounts that waited for it go on.

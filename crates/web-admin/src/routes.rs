@@ -6,7 +6,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::error::PageError;
 use crate::pages::{
-    self, accounts, add, consent, device, edit, health, overview, sign_in, start, tokens,
+    self, accounts, add, consent, device, edit, health, overview, queue, sign_in, start, tokens,
 };
 use crate::{App, address};
 
@@ -45,7 +45,8 @@ pub(crate) fn list() -> Vec<Route> {
         access: Access::Administrator,
         handlers,
     };
-    vec![
+    let of_accounts = |route: (&'static str, MethodRouter<App>)| administrator(route.0, route.1);
+    let mut list = vec![
         everybody(HEALTH, get(health::check)),
         everybody(pages::STYLE_PATH, get(pages::style)),
         everybody(pages::SCRIPT_PATH, get(pages::script)),
@@ -64,9 +65,14 @@ pub(crate) fn list() -> Vec<Route> {
         administrator("/tokens/paste", post(consent::paste)),
         administrator("/tokens/refresh", post(tokens::refresh)),
         administrator(address::CALLBACK, get(consent::callback)),
-        administrator("/mailboxes", get(accounts::mailboxes)),
-        administrator("/relays", get(accounts::relays)),
-    ]
+        administrator("/queue", get(queue::page)),
+        administrator("/queue/message", get(queue::message::page)),
+        administrator("/queue/raw", get(queue::message::raw)),
+        administrator("/queue/act", post(queue::act::act)),
+        administrator("/mailboxes/fetch", post(accounts::fetch)),
+    ];
+    list.extend(accounts::routes().into_iter().map(of_accounts));
+    list
 }
 
 /// The router over that list.

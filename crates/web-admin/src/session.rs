@@ -22,13 +22,14 @@ use crate::{App, Inner};
 const CSRF: &str = "csrf";
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Pages that sign-in may lead back to. A list, so that no link to us can lead elsewhere.
-const RETURNS: [&str; 6] = [
+const RETURNS: [&str; 7] = [
     "/",
     "/start",
     "/tokens",
     "/tokens/add",
     "/mailboxes",
     "/relays",
+    "/queue",
 ];
 /// How long the way back from a provider is open, in seconds; the consent itself ends by then too.
 const CONSENT_LIFE: u32 = 600;
@@ -146,6 +147,12 @@ impl Fields {
     /// A field without the blanks around it, which come along when something is pasted.
     pub(crate) fn text(&self, name: &str) -> &str {
         self.raw(name).trim()
+    }
+
+    /// Every value of a field that stands several times.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let of_name = self.0.iter().filter(move |(key, _)| key == name);
+        of_name.map(|(_, value)| value.as_str())
     }
 
     /// Whether a checkbox is ticked.

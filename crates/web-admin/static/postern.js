@@ -33,3 +33,19 @@ for (const waiting of document.querySelectorAll("[data-wait]")) {
   };
   setTimeout(look, 1500);
 }
+
+// The server's fields show what the chosen token config or provider would fill in.
+for (const form of document.querySelectorAll("form.form")) {
+  const [host, port] = [form.elements.host, form.elements.port];
+  if (!host || !port) continue;
+  const show = () => {
+    const by = form.querySelector('input[name="auth"]:checked')?.value;
+    const chosen = form.elements[by === "token" ? "auth.token" : "template"]?.selectedOptions?.[0];
+    const protocol = form.elements.protocol?.value ?? "smtp";
+    const [name = "", number = ""] = (chosen?.dataset[protocol] ?? "").split(" ");
+    host.placeholder = name;
+    port.placeholder = number;
+  };
+  form.addEventListener("change", show);
+  show();
+}

@@ -5,13 +5,13 @@ mod keys;
 use clap::Args;
 use provider_template::Library;
 use serde_json::json;
-use token_store::accounts::{Defined, Given, Kind, Order};
+use token_store::accounts::{Change, Defined, Given, Kind, Order};
 use token_store::{Secret, Store};
 
 use super::exit::{Code, Failure};
 use super::office::Office;
 use super::{prompt, status, table};
-use crate::run::by_hand::{Change, make};
+use crate::run::by_hand::make;
 pub(super) use keys::{Delivery, Keys, put, put_list};
 
 /// Keys of secrets: never an argument, which every user of the machine can read.
@@ -237,6 +237,8 @@ pub(super) async fn show(
     for (key, value) in order.iter().filter(|(key, _)| *key != "name") {
         table::line(&format!("  {key}: {}", table::one_line(&in_words(value))))?;
     }
+    let (host, port) = found.definition.server();
+    table::line(&format!("  connects to {host}:{port}"))?;
     if found.paused {
         table::line("  paused by a person")?;
     }

@@ -18,6 +18,7 @@ pub(super) fn either(words: &[&str]) -> String {
 pub(super) fn found(node: &Node) -> String {
     match &node.value {
         _ if node.is_null() => "nothing".to_owned(),
+        Value::Scalar { text, .. } if text.is_empty() => "an empty text".to_owned(),
         Value::Scalar { text, .. } => format!("\"{}\"", quotable(text)),
         Value::List(items) if items.is_empty() => "an empty list".to_owned(),
         Value::List(_) => "a list".to_owned(),

@@ -2,10 +2,29 @@
 
 use provider_template::{Library, Mistake};
 use spool::{Direction, Spool, SpoolError};
-use token_store::accounts::{Definition, Given, Kind, Order};
+use token_store::accounts::{Change, Definition, Given, Kind, Order};
 use token_store::{Store, StoreError};
 
 use crate::config::by_hand::{Unfit, read};
+
+impl From<ByHandError> for web_admin::ChangeError {
+    fn from(error: ByHandError) -> Self {
+        match error {
+            ByHandError::Unfit(Unfit::Mistakes(mistakes)) => Self::Mistakes(mistakes),
+            ByHandError::NotEmpty(why) => Self::Refused(why),
+            ByHandError::Spool(error) => Self::Failed(error.to_string()),
+            ByHandError::Store(error) | ByHandError::Unfit(Unfit::Store(error)) => match error {
+                StoreError::Unknown { .. }
+                | StoreError::NameTaken { .. }
+                | StoreError::InUse { .. }
+                | StoreError::DeclaredIn { .. }
+                | StoreError::Meanwhile { .. }
+                | StoreError::Invalid { .. } => Self::Refused(error.to_string()),
+                error => Self::Failed(error.to_string()),
+            },
+        }
+    }
+}
 
 /// Where an account's secrets stand in its order.
 const SECRETS: [&str; 2] = ["auth.password", "deliver.http.secret"];
@@ -25,25 +44,6 @@ pub(crate) enum ByHandError {
     /// Deleting it would leave messages that nobody delivers.
     #[error("{0}")]
     NotEmpty(String),
-}
-
-/// A change of the accounts.
-#[derive(Debug)]
-pub(crate) enum Change {
-    /// A new one.
-    Add(Order),
-    /// What the account of this name is to be from now on, for whoever saw it at this version.
-    Edit {
-        name: String,
-        version: i64,
-        order: Order,
-        /// A password is not sent to another server than before unless it is typed again.
-        password_stays_home: bool,
-    },
-    /// Gone for good.
-    Delete(String),
-    /// Switched off, or on again.
-    Pause { name: String, paused: bool },
 }
 
 /// Makes a change, all of it or nothing.

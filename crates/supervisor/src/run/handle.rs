@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sender::Routes;
 use spool::{Direction, MessageId, Pause, PauseKind, Spool, SpoolError};
-use token_store::accounts::{Board, Kind};
+use token_store::accounts::{Board, Change as ByHand, Kind};
 use token_store::seal::Key;
 use token_store::{StoreError, Tokens};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::accounts::{Accounts, Change, Shared, of_store, routes};
 use super::alive::Alive;
+use super::by_hand;
 use super::doors::Page;
 use super::key::{self, RotateError};
 use super::notices::{self, Tried};
@@ -376,7 +377,37 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     lines
 }
 
+impl Handle {
+    /// Changes an account by hand, and follows.
+    async fn change_account(
+        &self,
+        kind: Kind,
+        change: ByHand,
+    ) -> Result<(), web_admin::ChangeError> {
+        let library = self.with_config(|config| config.library.clone());
+        let store = self.0.tokens.store();
+        by_hand::make((store, &self.0.spool, &library), kind, change).await?;
+        // It is in the database; what runs follows at the next start if it can't now.
+        if let Err(error) = self.accounts_changed().await {
+            tracing::error!("a change of the accounts could not be followed: {error}");
+        }
+        Ok(())
+    }
+}
+
 impl web_admin::Gateway for Handle {
+    fn change_account(
+        &self,
+        kind: Kind,
+        change: ByHand,
+    ) -> web_admin::Promise<'_, Result<(), web_admin::ChangeError>> {
+        Box::pin(Handle::change_account(self, kind, change))
+    }
+
+    fn look_again(&self, kind: Kind, name: &str) {
+        self.0.pokes.poke(&(kind, name.to_owned()));
+    }
+
     fn fetch_now(&self, mailbox: &str) -> bool {
         Handle::fetch_now(self, mailbox)
     }

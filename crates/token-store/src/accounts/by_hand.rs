@@ -1,7 +1,7 @@
 //! Accounts made by hand, in the page or on the command line: added, changed, deleted; and any account paused and resumed.
 
 use super::declare::token_config_exists;
-use super::{Auth, BouncesTo, Kind, Mailbox, Relay};
+use super::{Auth, BouncesTo, Kind, Mailbox, Order, Relay};
 use crate::store::{Account, Beside, Rows};
 use crate::{Store, StoreError};
 
@@ -96,6 +96,33 @@ impl Defined {
     pub fn is_off(&self) -> bool {
         self.paused || self.definition.paused()
     }
+}
+
+/// A change of the accounts, as a person asks for it.
+#[derive(Debug)]
+pub enum Change {
+    /// A new one.
+    Add(Order),
+    /// What the account of this name is to be from now on.
+    Edit {
+        /// Its name, which never changes.
+        name: String,
+        /// What its editor saw.
+        version: i64,
+        /// All of it; an empty secret is the present one.
+        order: Order,
+        /// The present password is not sent to another server than before: it has to be typed again.
+        password_stays_home: bool,
+    },
+    /// Gone for good.
+    Delete(String),
+    /// Switched off, or on again.
+    Pause {
+        /// Which.
+        name: String,
+        /// Off.
+        paused: bool,
+    },
 }
 
 impl Store {

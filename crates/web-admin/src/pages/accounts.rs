@@ -1,18 +1,133 @@
-//! Mailboxes and relays with their state, read-only.
+//! Mailboxes and relays: twins, so every page and every action here is for both.
 
-use askama::Template;
-use axum::extract::State;
+mod act;
+mod edit;
+mod form;
+mod list;
+mod show;
+
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
 use axum::response::Response;
+use axum::routing::MethodRouter;
 use provider_template::Tls;
 use spool::{Counts, Direction};
-use token_store::accounts::{After, Auth, Condition, Kind, Light, Mailbox, Relay};
+use token_store::accounts::{
+    After, Auth, Condition, Defined, Definition, Kind, Light, Mailbox, Relay,
+};
 
+use super::Section;
 use super::notices::anchor;
-use super::{Frame, Section, html};
-use crate::error::PageError;
+use crate::error::{PageError, see_other};
+use crate::flash::Flash;
 use crate::session::SignedIn;
-use crate::words::{Badge, Moment, Prose, Tone, condition, now};
-use crate::{App, Inner};
+use crate::words::{Badge, Moment, Prose, Tone, condition, count, now};
+use crate::{App, ChangeError, Inner};
+pub(crate) use act::fetch;
+
+/// The pages of both kinds.
+pub(crate) fn routes() -> [(&'static str, MethodRouter<App>); 14] {
+    use Kind::{Mailbox, Relay};
+    [
+        ("/mailboxes", list::page(Mailbox)),
+        ("/mailboxes/show", show::show(Mailbox)),
+        ("/mailboxes/add", edit::add(Mailbox)),
+        ("/mailboxes/edit", edit::edit(Mailbox)),
+        ("/mailboxes/delete", act::delete(Mailbox)),
+        ("/mailboxes/pause", act::pause(Mailbox, true)),
+        ("/mailboxes/resume", act::pause(Mailbox, false)),
+        ("/relays", list::page(Relay)),
+        ("/relays/show", show::show(Relay)),
+        ("/relays/add", edit::add(Relay)),
+        ("/relays/edit", edit::edit(Relay)),
+        ("/relays/delete", act::delete(Relay)),
+        ("/relays/pause", act::pause(Relay, true)),
+        ("/relays/resume", act::pause(Relay, false)),
+    ]
+}
+
+/// What differs between the twins in words and links.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Words {
+    kind: Kind,
+    one: &'static str,
+    many: &'static str,
+    path: &'static str,
+    key: &'static str,
+    third: &'static str,
+    done: &'static str,
+}
+
+const MAILBOX: Words = Words {
+    kind: Kind::Mailbox,
+    one: "mailbox",
+    many: "Mailboxes",
+    path: "/mailboxes",
+    key: "mailboxes",
+    third: "Delivery",
+    done: "Delivered",
+};
+const RELAY: Words = Words {
+    kind: Kind::Relay,
+    one: "relay",
+    many: "Relays",
+    path: "/relays",
+    key: "relays",
+    third: "Senders",
+    done: "Sent",
+};
+
+impl Words {
+    fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Mailbox => MAILBOX,
+            Kind::Relay => RELAY,
+        }
+    }
+
+    fn section(&self) -> Section {
+        match self.kind {
+            Kind::Mailbox => Section::Mailboxes,
+            Kind::Relay => Section::Relays,
+        }
+    }
+}
+
+/// Which account a page is about.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub(crate) struct Which {
+    name: String,
+}
+
+type Asked = Result<Query<Which>, QueryRejection>;
+
+fn named(app: &App, kind: Kind, asked: Asked) -> Result<Defined, PageError> {
+    let name = asked.map(|Query(which)| which.name).unwrap_or_default();
+    app.store().account(kind, &name)?.ok_or(PageError::NotFound)
+}
+
+/// Leaves word and leads to a page.
+fn told(app: &App, by: &SignedIn, flash: Flash, path: &str) -> Response {
+    app.flashes.leave(&by.session.id, flash);
+    see_other(&app.address.link(path))
+}
+
+/// Why a change was not made, in words; the database's failures are pages of their own.
+fn refused(error: ChangeError) -> Result<Flash, PageError> {
+    match error {
+        ChangeError::Mistakes(mistakes) => {
+            let lines = mistakes.iter().map(|m| format!("{}: {}", m.field, m.why));
+            let lines: Vec<String> = lines.collect();
+            Ok(Flash::bad(&format!(
+                "Nothing was changed: {}",
+                lines.join("; ")
+            )))
+        }
+        ChangeError::Refused(why) => Ok(Flash::bad(&format!("Nothing was changed: {why}."))),
+        ChangeError::Failed(why) => Err(PageError::Daemon(why)),
+    }
+}
 
 /// How an account fares: what both tables and the overview show.
 pub(crate) struct Fare {
@@ -33,86 +148,19 @@ impl Fare {
     }
 }
 
-struct MailboxRow {
-    fare: Fare,
-    server: String,
-    user: String,
-    token: Option<String>,
-    folders: String,
-    deliver: String,
-    after: String,
-    declared_in: Option<String>,
-}
-
-struct RelayRow {
-    fare: Fare,
-    server: String,
-    user: String,
-    token: Option<String>,
-    senders: String,
-    limits: String,
-    declared_in: Option<String>,
-}
-
-impl MailboxRow {
-    fn anchor(&self) -> String {
-        anchor("mailbox", &self.fare.name)
+/// The direction in which an account's messages travel.
+fn direction(kind: Kind) -> Direction {
+    match kind {
+        Kind::Mailbox => Direction::In,
+        Kind::Relay => Direction::Out,
     }
-}
-
-impl RelayRow {
-    fn anchor(&self) -> String {
-        anchor("relay", &self.fare.name)
-    }
-}
-
-#[derive(Template)]
-#[template(path = "mailboxes.html")]
-struct MailboxesPage {
-    frame: Frame,
-    rows: Vec<MailboxRow>,
-}
-
-#[derive(Template)]
-#[template(path = "relays.html")]
-struct RelaysPage {
-    frame: Frame,
-    rows: Vec<RelayRow>,
-}
-
-/// The mailboxes.
-pub(crate) async fn mailboxes(State(app): State<App>, by: SignedIn) -> Result<Response, PageError> {
-    let rows = app
-        .store()
-        .mailboxes()?
-        .into_iter()
-        .map(|m| mailbox_row(&app, m));
-    let rows = rows.collect::<Result<_, _>>()?;
-    let frame = app.frame(&by, Section::Mailboxes, "Mailboxes")?;
-    html(&MailboxesPage { frame, rows })
-}
-
-/// The relays.
-pub(crate) async fn relays(State(app): State<App>, by: SignedIn) -> Result<Response, PageError> {
-    let rows = app
-        .store()
-        .relays()?
-        .into_iter()
-        .map(|r| relay_row(&app, r));
-    let rows = rows.collect::<Result<_, _>>()?;
-    let frame = app.frame(&by, Section::Relays, "Relays")?;
-    html(&RelaysPage { frame, rows })
 }
 
 impl Inner {
     /// How an account fares.
     pub(crate) fn fare(&self, kind: Kind, name: &str, paused: bool) -> Result<Fare, PageError> {
-        let direction = match kind {
-            Kind::Mailbox => Direction::In,
-            Kind::Relay => Direction::Out,
-        };
         let light = self.parts.board.get(kind, name);
-        let counts = self.parts.spool.counts(direction, name)?;
+        let counts = self.parts.spool.counts(direction(kind), name)?;
         Ok(fare(name, light.as_ref(), paused, counts, now()))
     }
 }
@@ -142,54 +190,87 @@ fn fare(name: &str, light: Option<&Light>, paused: bool, counts: Counts, now: i6
     }
 }
 
-fn mailbox_row(app: &Inner, mailbox: Mailbox) -> Result<MailboxRow, PageError> {
-    Ok(MailboxRow {
-        fare: app.fare(Kind::Mailbox, &mailbox.name, mailbox.paused)?,
-        server: server(&mailbox.host, mailbox.port, mailbox.tls),
-        user: mailbox.user,
-        token: token(mailbox.auth),
-        folders: mailbox.folders.join(", "),
-        deliver: mailbox.deliver.in_words(),
-        after: match mailbox.after {
-            After::Delete => "deleted".to_owned(),
-            After::Seen => "marked as seen".to_owned(),
-            After::Keep => "kept".to_owned(),
-            After::Move { folder, .. } => format!("moved to {folder}"),
-        },
-        declared_in: mailbox.declared_in,
-    })
+/// An account as a line of a table.
+struct Row {
+    fare: Fare,
+    anchor: String,
+    server: String,
+    user: String,
+    token: Option<String>,
+    /// Folders, or limits.
+    more: String,
+    /// Where messages go, or which senders are served.
+    third: String,
+    then: String,
+    declared_in: Option<String>,
+    /// Paused, whoever says so.
+    off: bool,
 }
 
-fn relay_row(app: &Inner, relay: Relay) -> Result<RelayRow, PageError> {
-    let connections = crate::words::count(relay.connections as u64, "connection", "connections");
+impl Row {
+    fn of(app: &Inner, defined: &Defined) -> Result<Self, PageError> {
+        let definition = &defined.definition;
+        let (kind, name, off) = (definition.kind(), definition.name(), defined.is_off());
+        let (user, tls, more, third, then) = match definition {
+            Definition::Mailbox(mailbox) => of_mailbox(mailbox),
+            Definition::Relay(relay) => of_relay(relay),
+        };
+        let (host, port) = definition.server();
+        Ok(Self {
+            fare: app.fare(kind, name, off)?,
+            anchor: anchor(kind.word(), name),
+            server: format!("{host}:{port}, {}", in_words(tls)),
+            user,
+            token: match definition.auth() {
+                Auth::Token(config) => Some(config.clone()),
+                Auth::Password(_) => None,
+            },
+            more,
+            third,
+            then,
+            declared_in: definition.declared_in().map(str::to_owned),
+            off,
+        })
+    }
+}
+
+fn of_mailbox(mailbox: &Mailbox) -> (String, Tls, String, String, String) {
+    let after = match &mailbox.after {
+        After::Delete => "then deleted".to_owned(),
+        After::Seen => "then marked as seen".to_owned(),
+        After::Keep => "then kept".to_owned(),
+        After::Move { folder, .. } => format!("then moved to {folder}"),
+    };
+    (
+        mailbox.user.clone(),
+        mailbox.tls,
+        format!("folders: {}", mailbox.folders.join(", ")),
+        mailbox.deliver.in_words(),
+        after,
+    )
+}
+
+fn of_relay(relay: &Relay) -> (String, Tls, String, String, String) {
+    let connections = count(relay.connections as u64, "connection", "connections");
     let limits = match relay.rate {
         Some(rate) => format!("{connections}, {rate} messages a minute"),
         None => connections,
     };
-    Ok(RelayRow {
-        fare: app.fare(Kind::Relay, &relay.name, relay.paused)?,
-        server: server(&relay.host, relay.port, relay.tls),
-        user: relay.user,
-        token: token(relay.auth),
-        senders: relay.senders.join(", "),
+    let senders = relay.senders.join(", ");
+    (
+        relay.user.clone(),
+        relay.tls,
         limits,
-        declared_in: relay.declared_in,
-    })
+        senders,
+        String::new(),
+    )
 }
 
-fn server(host: &str, port: u16, tls: Tls) -> String {
-    let tls = match tls {
+fn in_words(tls: Tls) -> &'static str {
+    match tls {
         Tls::Implicit => "TLS",
         Tls::Starttls => "STARTTLS",
         Tls::None => "without TLS",
-    };
-    format!("{host}:{port}, {tls}")
-}
-
-fn token(auth: Auth) -> Option<String> {
-    match auth {
-        Auth::Token(config) => Some(config),
-        Auth::Password(_) => None,
     }
 }
 

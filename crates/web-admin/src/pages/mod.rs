@@ -10,6 +10,7 @@ pub(crate) mod health;
 mod notes;
 mod notices;
 pub(crate) mod overview;
+pub(crate) mod queue;
 pub(crate) mod sign_in;
 pub(crate) mod start;
 pub(crate) mod tokens;
@@ -39,17 +40,19 @@ pub(crate) enum Section {
     Tokens,
     Mailboxes,
     Relays,
+    Queue,
     /// Not in the navigation.
     Elsewhere,
 }
 
 impl Section {
     /// Name and path of what the navigation offers.
-    const NAVIGATION: [(Self, &'static str, &'static str); 4] = [
+    const NAVIGATION: [(Self, &'static str, &'static str); 5] = [
         (Self::Overview, "Overview", "/"),
         (Self::Tokens, "Tokens", "/tokens"),
         (Self::Mailboxes, "Mailboxes", "/mailboxes"),
         (Self::Relays, "Relays", "/relays"),
+        (Self::Queue, "Queue", "/queue"),
     ];
 }
 

@@ -18,8 +18,8 @@ use sandbox::{Knobs, Provider};
 use spool::Spool;
 use tempfile::TempDir;
 use token_store::accounts::{
-    After, Auth, Board, Care, Declared, Deliver, Mailbox, Protocol, Relay, Sasl, StartFrom, Watch,
-    Way,
+    After, Auth, Board, Care, Change, Declared, Deliver, Kind, Mailbox, Protocol, Relay, Sasl,
+    StartFrom, Watch, Way,
 };
 use token_store::seal::Key;
 use token_store::{Secret, Store, Tokens, TokensOptions};
@@ -28,15 +28,28 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Gateway, Listener, Parts, Proxies, serve};
+use crate::{ChangeError, Gateway, Listener, Parts, Proxies, serve};
 
 const PASSWORD: &str = "correct horse battery staple";
 
 /// Remembers which token configs the page said had changed.
 #[derive(Default)]
-struct Daemon(Mutex<Vec<String>>);
+struct Daemon(Mutex<Vec<String>>, Mutex<Vec<(Kind, Change)>>);
 
 impl Gateway for Daemon {
+    fn change_account(
+        &self,
+        kind: Kind,
+        change: Change,
+    ) -> crate::Promise<'_, Result<(), ChangeError>> {
+        Box::pin(async move {
+            self.1.lock().unwrap().push((kind, change));
+            Ok(())
+        })
+    }
+
+    fn look_again(&self, _kind: Kind, _name: &str) {}
+
     fn fetch_now(&self, _mailbox: &str) -> bool {
         false
     }
