@@ -17,6 +17,8 @@ use std::time::Duration;
 
 const USER: &str = "desk@sandbox.test";
 const CUSTOMER: &str = "customer@sandbox.test";
+/// As /proc shows it, on x86 and Arm.
+const O_CLOEXEC: u32 = 0o2_000_000;
 const WITHIN: Duration = Duration::from_secs(20);
 
 /// One relay to the pretend provider.
@@ -232,6 +234,15 @@ fn a_reply_that_comes_while_the_daemon_restarts_waits_and_is_taken() {
     let tcp = TcpListener::bind(("127.0.0.1", setup.submission)).unwrap();
     let unix = UnixListener::bind(&path).unwrap();
     let mut daemon = start_with(&setup, &tcp, &unix);
+    for fd in [3, 4] {
+        let info = std::fs::read_to_string(format!("/proc/{}/fdinfo/{fd}", daemon.pid())).unwrap();
+        let flags = info
+            .lines()
+            .find_map(|line| line.strip_prefix("flags:"))
+            .unwrap();
+        let flags = u32::from_str_radix(flags.trim(), 8).unwrap();
+        assert_ne!(flags & O_CLOEXEC, 0, "a ticket command would inherit {fd}");
+    }
     let mut sent = 0;
     for end in [Signal::TERM, Signal::KILL] {
         let mut before = Submitter::connect(setup.submission).unwrap();

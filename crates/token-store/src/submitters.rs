@@ -34,6 +34,9 @@ pub struct Submitter {
     pub senders: Vec<String>,
     /// When the password or the senders changed last, in seconds since 1970.
     pub changed_at: i64,
+    /// The same in milliseconds, to tell one state of a user from the next.
+    #[serde(skip)]
+    version: i64,
 }
 
 impl Submitter {
@@ -126,6 +129,15 @@ impl Store {
         })
     }
 
+    /// Whether a user is as they were when they signed in: not removed, with the same password and senders.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub fn is_unchanged(&self, submitter: &Submitter) -> Result<bool, StoreError> {
+        let found = self.read(|rows| find(rows, &submitter.name))?;
+        Ok(found.is_some_and(|(now, _)| now == *submitter))
+    }
+
     /// The user, if this very password was right a short while ago; costs next to nothing.
     ///
     /// # Errors
@@ -179,10 +191,12 @@ fn submitter(row: &Row<'_>) -> rusqlite::Result<(Submitter, String)> {
     let unreadable = |error| {
         rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(error))
     };
+    let version: i64 = row.get(2)?;
     let submitter = Submitter {
         name: row.get(0)?,
         senders: serde_json::from_str(&senders).map_err(unreadable)?,
-        changed_at: row.get::<_, i64>(2)? / 1000,
+        changed_at: version / 1000,
+        version,
     };
     Ok((submitter, row.get(3)?))
 }
@@ -283,6 +297,7 @@ mod tests {
             name: "u".to_owned(),
             senders: senders.iter().map(ToString::to_string).collect(),
             changed_at: 0,
+            version: 0,
         };
         assert!(with(&[]).may_send_as("anybody@anywhere.example"));
         let some = with(&["Support@A.example", "@b.example"]);

@@ -117,6 +117,8 @@ pub struct Limits {
     pub data_timeout: Duration,
     /// From DATA to the final dot.
     pub message_timeout: Duration,
+    /// From the beginning of a connection until its client has signed in, where it must.
+    pub sign_in_timeout: Duration,
     /// From the first command to the last.
     pub session_timeout: Duration,
 }
@@ -144,6 +146,8 @@ impl Default for Limits {
             data_timeout: Duration::from_secs(180),
             // 150 MiB at 350 kbit/s.
             message_timeout: Duration::from_secs(3600),
+            // TLS and AUTH take a second; strangers must not hold the places of those who sign in.
+            sign_in_timeout: Duration::from_secs(60),
             // A helpdesk that keeps its connection opens another one; whoever holds one for nothing gives it back.
             session_timeout: Duration::from_secs(2 * 3600),
         }

@@ -198,7 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let shared = Arc::clone(&self.shared);
         let limits = &shared.limits;
-        let over = self.client.since + limits.session_timeout;
+        let over = self.over();
         // A message that has begun may come to its end, as one by DATA does.
         let stops = !self.is_amid_chunks();
         self.lines.set_timeout(limits.command_timeout);
@@ -209,7 +209,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Ok(Heard::Over);
             }
             () = sleep_until(over) => {
-                self.reply("421 4.4.2 The session has lasted too long, open another one");
+                self.reply(match self.is_stranger() {
+                    true => "421 4.7.0 Nobody has signed in for too long",
+                    false => "421 4.4.2 The session has lasted too long, open another one",
+                });
                 return Ok(Heard::Over);
             }
             read = self.lines.line(cap) => read,

@@ -182,6 +182,7 @@ fn limits(field: &Field<'_>) -> Option<Limits> {
     let command_timeout = time("command_timeout", SECOND..=HOUR, default.command_timeout);
     let data_timeout = time("data_timeout", SECOND..=HOUR, default.data_timeout);
     let message_timeout = time("message_timeout", SECOND..=DAY, default.message_timeout);
+    let sign_in_timeout = time("sign_in_timeout", SECOND..=HOUR, default.sign_in_timeout);
     let session_timeout = time("session_timeout", SECOND..=DAY, default.session_timeout);
     section.finish();
     Some(Limits {
@@ -196,6 +197,7 @@ fn limits(field: &Field<'_>) -> Option<Limits> {
         command_timeout: command_timeout?,
         data_timeout: data_timeout?,
         message_timeout: message_timeout?,
+        sign_in_timeout: sign_in_timeout?,
         session_timeout: session_timeout?,
     })
 }

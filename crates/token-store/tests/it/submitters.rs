@@ -59,8 +59,15 @@ async fn a_user_signs_in_until_the_password_changes_or_the_user_goes() {
     );
 
     assert!(remembers("second one"));
+    let before = store
+        .sign_in_submitter("znuny", secret("second one"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(store.is_unchanged(&before).unwrap());
     other.delete_submitter("znuny").await.unwrap();
     assert!(!remembers("second one"));
+    assert!(!store.is_unchanged(&before).unwrap());
     assert_eq!(signed_in("znuny", "second one").await, None);
     let gone = other.delete_submitter("znuny").await.unwrap_err();
     assert_eq!(gone.to_string(), "there is no submission user named znuny");

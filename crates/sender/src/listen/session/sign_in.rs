@@ -47,6 +47,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.shared.door.is_public && !self.client.is_under_tls
     }
 
+    /// Whether the client has yet to sign in.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.shared.door.sign_in && self.client.user.is_none()
+    }
+
+    /// When the session has lasted too long.
+    pub(super) fn over(&self) -> Instant {
+        let limits = &self.shared.limits;
+        self.client.since
+            + match self.is_stranger() {
+                true => limits.sign_in_timeout.min(limits.session_timeout),
+                false => limits.session_timeout,
+            }
+    }
+
+    /// A user who was removed or changed meanwhile signs in again.
+    fn look_again(&mut self) -> Result<(), StoreError> {
+        let (Some(user), Some(users)) = (&self.client.user, &self.shared.users) else {
+            return Ok(());
+        };
+        if !users.is_unchanged(user)? {
+            self.client.user = None;
+        }
+        Ok(())
+    }
+
     pub(super) fn start_tls(&mut self) -> Next {
         if !self.offers_starttls() {
             self.fault(match self.client.is_under_tls {
@@ -66,11 +92,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Why this client may not begin this message.
-    pub(super) fn may_not_send(&self, mail: &Mail) -> Option<String> {
+    pub(super) fn may_not_send(&mut self, mail: &Mail) -> Option<String> {
         if self.needs_tls() {
             return Some(TLS_FIRST.to_owned());
         }
-        if self.shared.door.sign_in && self.client.user.is_none() {
+        if let Err(error) = self.look_again() {
+            warn!(peer = %self.client.peer, %error, "a user could not be looked up");
+            return Some("451 4.3.0 The users cannot be read now, try again later".to_owned());
+        }
+        if self.is_stranger() {
             return Some(SIGN_IN_FIRST.to_owned());
         }
         if mail.names_author && !self.shared.door.sign_in {

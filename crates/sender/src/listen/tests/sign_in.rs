@@ -221,6 +221,38 @@ async fn a_users_rate_counts_all_their_sessions() {
 }
 
 #[tokio::test]
+async fn a_user_who_is_changed_or_removed_meanwhile_signs_in_again() {
+    let server = Server::with_users(|_| {}).await;
+    let right = format!("AUTH PLAIN {RIGHT}");
+    let mut talk = server.talk().await;
+    talk.dialogue(&[(&right, "235"), (MAIL, "250"), ("RSET", "250")])
+        .await;
+    server.let_in("znuny", Some(&["b@helpdesk.example"])).await;
+    talk.dialogue(&[(MAIL, "530"), (&right, "235"), (MAIL, "553")])
+        .await;
+    let removed = server.users.delete_submitter("znuny").await;
+    removed.expect("there is that user");
+    talk.dialogue(&[("MAIL FROM:<b@helpdesk.example>", "530"), (&right, "535")])
+        .await;
+}
+
+#[tokio::test]
+async fn a_stranger_holds_no_place_for_long_and_a_user_does() {
+    let brief = Duration::from_millis(1500);
+    let server = Server::with_users(|rules| rules.limits.sign_in_timeout = brief).await;
+    let mut user = server.talk().await;
+    user.dialogue(&[(&format!("AUTH PLAIN {RIGHT}"), "235")])
+        .await;
+    let mut stranger = server.talk().await;
+    let words = stranger.reply().await;
+    assert!(
+        words.starts_with("421 4.7.0 Nobody has signed in"),
+        "{words}"
+    );
+    user.dialogue(&[(MAIL, "250")]).await;
+}
+
+#[tokio::test]
 async fn a_listener_without_users_offers_no_sign_in() {
     let server = Server::start().await;
     let mut talk = server.talk().await;
