@@ -146,7 +146,7 @@ fn a_changed_file_is_followed_by_itself_and_the_command_says_what_was_done() {
 }
 
 /// One lie: what is sent after EHLO, and how the last reply begins.
-const LIES: [(&str, &[u8], &str); 12] = [
+const LIES: [(&str, &[u8], &str); 13] = [
     ("an over-long command line", b"MAIL FROM:<LONG@help.example>\r\n", "500 "),
     ("a NUL in a command", b"MAIL FROM:<a\0@help.example>\r\n", "5"),
     ("a bare LF after a command", b"NOOP\nNOOP\r\n", "5"),
@@ -158,7 +158,8 @@ const LIES: [(&str, &[u8], &str); 12] = [
     ("a bare LF in DATA", b"MAIL FROM:<a@help.example>\r\nRCPT TO:<r@y.test>\r\nDATA\r\nSubject: x\r\n\r\na\n.\r\nb\r\n.\r\n", "5"),
     ("a bare CR in DATA", b"MAIL FROM:<a@help.example>\r\nRCPT TO:<r@y.test>\r\nDATA\r\nSubject: x\r\n\r\na\rb\r\n.\r\n", "5"),
     ("a NUL in DATA", b"MAIL FROM:<a@help.example>\r\nRCPT TO:<r@y.test>\r\nDATA\r\nSubject: x\r\n\r\na\0b\r\n.\r\n", "5"),
-    ("an unknown command", b"BDAT 10 LAST\r\n", "50"),
+    ("an unknown command", b"XYZZY\r\n", "50"),
+    ("a chunk of nothing", b"BDAT 4 LAST\r\nabcd", "503"),
 ];
 
 #[test]

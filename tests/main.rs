@@ -30,6 +30,7 @@ mod lifecycle;
 mod notices;
 mod outgoing_bytes;
 mod pace;
+mod queue_out;
 mod real_imap;
 mod real_pop3;
 mod real_relay;

@@ -3,28 +3,35 @@
 use crate::harness::eventually;
 use crate::harness::postern::{BINARY, Setup};
 use crate::harness::rig::Rig;
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(20);
-/// After sysexits.h: EX_USAGE, EX_DATAERR, EX_NOUSER, EX_UNAVAILABLE, EX_TEMPFAIL.
+/// After sysexits.h: EX_USAGE, EX_DATAERR, EX_NOUSER, EX_UNAVAILABLE, EX_TEMPFAIL, EX_CONFIG.
 const USAGE: i32 = 64;
 const DATA: i32 = 65;
 const NO_USER: i32 = 67;
 const UNAVAILABLE: i32 = 69;
 const TEMPORARY: i32 = 75;
+const CONFIGURATION: i32 = 78;
 const MESSAGE: &str = "To: One <one@y.test>, two@y.test\nBcc: three@y.test\nFrom: Desk <desk@help.example>\nSubject: re: it\n\nthe answer\n.\nend\n";
 
 /// A relay at the pretend provider.
-fn setup(rig: &Rig) -> Setup {
+fn accounts(rig: &Rig, senders: &str) -> String {
     let smtp = rig.provider.smtp().port();
-    let accounts = format!(
-        "token_configs:\n{}relays:\n  - {{name: desk, host: 127.0.0.1, port: {smtp}, tls: none, user: desk, auth: {{token: desk}}, senders: ['@help.example']}}\n",
+    format!(
+        "token_configs:\n{}relays:\n  - {{name: desk, host: 127.0.0.1, port: {smtp}, tls: none, user: desk, auth: {{token: desk}}, senders: [{senders}]}}\n",
         rig.token_config_yaml("desk")
-    );
-    let setup = Setup::new(rig, &accounts);
+    )
+}
+
+fn setup(rig: &Rig) -> Setup {
+    let setup = Setup::new(rig, &accounts(rig, "'@help.example'"));
     setup.ok(&["token", "seed", "desk"], &rig.provider.consent("desk"));
     setup
 }
@@ -102,7 +109,10 @@ fn a_message_goes_to_its_header_recipients_without_bcc_and_by_the_headers_from()
     let all = submitted(&rig);
     let (sender, _, text) = all.last().unwrap();
     assert_eq!(sender, "other@help.example");
-    assert!(text.contains("From: The Desk <"), "{text}");
+    assert!(
+        text.contains("From: The Desk <other@help.example>\r\n"),
+        "{text}"
+    );
     assert!(text.ends_with("\r\n\r\nbody\r\n"), "{text}");
 
     // -bs: the caller speaks SMTP.
@@ -192,12 +202,112 @@ fn while_the_daemon_is_down_messages_wait_in_the_drop_directory_and_leave_when_i
     eventually("only what no relay takes stays", SOON, || {
         dropped(&setup) == 1
     });
-    let log = std::fs::read_to_string(rig.path().join("postern.log")).unwrap();
-    assert!(
-        log.contains("No relay serves the sender <a@elsewhere.example>"),
-        "{log}"
-    );
+    // Who sent it was told that it is accepted: somebody else is told now.
+    let notices = || setup.ok(&["notices", "--json"], "");
+    eventually("its refusal is a notice", SOON, || {
+        let notices = notices();
+        notices.contains("dropped_mail")
+            && notices
+                .contains("from uid 0: 550 5.7.1 No relay serves the sender <a@elsewhere.example>")
+    });
+    // Mended and reloaded it leaves, and the notice is over.
+    setup.write(&accounts(&rig, "'@help.example', a@elsewhere.example"));
+    daemon.signal(rustix::process::Signal::HUP);
+    eventually("it is sent after all", SOON, || {
+        recipients(&rig).len() == 7 && dropped(&setup) == 0
+    });
+    eventually("the notice is over", SOON, || {
+        !notices().contains("dropped_mail")
+    });
     assert!(daemon.stop().success());
+}
+
+#[test]
+fn a_member_of_the_groups_drops_what_others_cannot_read_and_a_stranger_is_told_to_come_again() {
+    let rig = Rig::new(Duration::from_secs(600));
+    let setup = setup(&rig);
+    std::fs::set_permissions(&setup.config, Permissions::from_mode(0o644)).unwrap();
+    assert!(setup.start().stop().success());
+    let drop_dir = setup.dir.join("drop");
+    let as_user = |uid: u32, gid: u32, program: &str, words: &[&str]| {
+        let mut child = Command::new(program)
+            .args(words)
+            .env("POSTERN_CONFIG", &setup.config)
+            .uid(uid)
+            .gid(gid)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let _unread = stdin.write_all(MESSAGE.as_bytes());
+        drop(stdin);
+        child.wait_with_output().unwrap()
+    };
+    let output = as_user(65534, 0, BINARY, &["sendmail", "-t", "-i"]);
+    assert!(output.status.success(), "{}", says(&output));
+    assert_eq!(dropped(&setup), 1);
+    let listed = as_user(65533, 0, "ls", &[&drop_dir.display().to_string()]);
+    assert!(!listed.status.success(), "the directory can be read");
+    let stranger = as_user(65533, 65533, BINARY, &["sendmail", "-t", "-i"]);
+    assert_eq!(
+        stranger.status.code(),
+        Some(TEMPORARY),
+        "{}",
+        says(&stranger)
+    );
+
+    let daemon = setup.start();
+    eventually("it is sent", SOON, || recipients(&rig).len() == 3);
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn what_the_sender_asks_to_be_told_reaches_a_provider_that_tells() {
+    let rig = Rig::new(Duration::from_secs(600));
+    rig.provider
+        .set_features(|features| features.smtp_extensions.push("DSN"));
+    let setup = setup(&rig);
+    let daemon = setup.start();
+    let words = [
+        "-N",
+        "success,failure",
+        "-R",
+        "hdrs",
+        "-V",
+        "a+b",
+        "-B",
+        "8BITMIME",
+        "-f",
+        "desk@help.example",
+        "--",
+        "a@y.test",
+    ];
+    let output = sendmail(&setup, &words, "Subject: x\n\nx\n");
+    assert!(output.status.success(), "{}", says(&output));
+    eventually("it is sent", SOON, || recipients(&rig).len() == 1);
+    let parameters = rig.provider.submitted().remove(0).parameters.join(" ");
+    for wish in ["RET=HDRS", "ENVID=a+2Bb", "NOTIFY=SUCCESS,FAILURE"] {
+        assert!(parameters.contains(wish), "{wish}: {parameters}");
+    }
+    // A login is no sender: the header decides, as without -f.
+    let output = sendmail(&setup, &["-f", "www-data", "-t", "-i"], MESSAGE);
+    assert!(output.status.success(), "{}", says(&output));
+    eventually("it is sent too", SOON, || recipients(&rig).len() == 4);
+    assert_eq!(submitted(&rig).last().unwrap().0, "desk@help.example");
+    assert!(daemon.stop().success());
+
+    // Where the daemon would be is not known: a mistake in the configuration, and no message is kept.
+    let missing = rig.path().join("missing.yaml");
+    let output = Command::new(BINARY)
+        .args(["sendmail", "-t"])
+        .env("POSTERN_CONFIG", &missing)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(CONFIGURATION));
+    assert!(says(&output).contains("missing.yaml"), "{}", says(&output));
 }
 
 #[test]

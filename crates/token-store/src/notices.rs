@@ -53,6 +53,8 @@ pub enum Kind {
     HeldMail,
     /// Copies of held mail will be given up here soon, for their age or their size.
     HeldMailEnding,
+    /// What was left for the daemon while it was down is refused.
+    DroppedMail,
     /// The disk of the spool is nearly full.
     DiskLow,
     /// Notices cannot be told by a channel.
@@ -61,7 +63,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ConsentNeeded,
         Self::Configuration,
         Self::RefreshTokenExpired,
@@ -71,6 +73,7 @@ impl Kind {
         Self::AccountFailing,
         Self::HeldMail,
         Self::HeldMailEnding,
+        Self::DroppedMail,
         Self::DiskLow,
         Self::ChannelFailing,
     ];
@@ -88,6 +91,7 @@ impl Kind {
             Self::AccountFailing => "account_failing",
             Self::HeldMail => "held_mail",
             Self::HeldMailEnding => "held_mail_ending",
+            Self::DroppedMail => "dropped_mail",
             Self::DiskLow => "disk_low",
             Self::ChannelFailing => "channel_failing",
         }
@@ -113,6 +117,8 @@ pub enum About {
     Relay(String),
     /// A channel of notices.
     Channel(String),
+    /// Where messages are left while the daemon is down.
+    DropDirectory,
     /// The disk of the spool.
     Disk,
 }
@@ -125,6 +131,7 @@ impl fmt::Display for About {
             Self::Mailbox(name) => write!(f, "mailbox {name}"),
             Self::Relay(name) => write!(f, "relay {name}"),
             Self::Channel(name) => write!(f, "channel {name}"),
+            Self::DropDirectory => f.write_str("drop directory"),
             Self::Disk => f.write_str("disk"),
         }
     }
@@ -134,8 +141,10 @@ impl About {
     /// Reads what `Display` writes.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        if text == "disk" {
-            return Some(Self::Disk);
+        match text {
+            "disk" => return Some(Self::Disk),
+            "drop directory" => return Some(Self::DropDirectory),
+            _ => {}
         }
         let (what, name) = text.split_once(' ')?;
         let name = name.to_owned();

@@ -1,9 +1,9 @@
 //! Empties the drop directory: what `postern sendmail` left while no daemon ran goes through a submission session like any other mail.
 //!
 //! A file goes only when its message is in the spool. A kill between the two brings it again, and the key in its header makes that one
-//! message. What no relay takes stays, is said once, and is tried again after a reload and every hour.
+//! message. What no relay takes stays, is a notice, and is tried again after a reload and every hour.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(super) async fn empty(dir: PathBuf, handle: Handle, shutdown: CancellationTo
     let mut box_ = DropBox {
         dir,
         handle,
-        put_off: HashMap::new(),
+        put_off: BTreeMap::new(),
     };
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -42,37 +42,63 @@ pub(super) async fn empty(dir: PathBuf, handle: Handle, shutdown: CancellationTo
         tokio::select! {
             () = shutdown.cancelled() => return,
             _ = looks.tick() => {}
-            Ok(()) = routes.changed() => box_.put_off.clear(),
+            Ok(()) = routes.changed() => box_.try_all_again(),
         }
         box_.look(&shutdown).await;
+        box_.tell();
     }
 }
 
 struct DropBox {
     dir: PathBuf,
     handle: Handle,
-    /// What was refused, and until when it is left alone.
-    put_off: HashMap<PathBuf, Instant>,
+    put_off: BTreeMap<PathBuf, PutOff>,
+}
+
+/// What was refused.
+struct PutOff {
+    /// Until when it is left alone.
+    until: Instant,
+    /// From whom and why.
+    why: String,
 }
 
 impl DropBox {
+    fn try_all_again(&mut self) {
+        let now = Instant::now();
+        for refused in self.put_off.values_mut() {
+            refused.until = now;
+        }
+    }
+
+    /// What is refused is a notice until it is taken or removed.
+    fn tell(&self) {
+        let words =
+            |(path, refused): (&PathBuf, &PutOff)| format!("{}, {}", path.display(), refused.why);
+        let refused = self.put_off.iter().map(words).collect();
+        self.handle.set_refused_drops(refused);
+    }
+
     async fn look(&mut self, shutdown: &CancellationToken) {
         // Not there, or not for us: said at the start.
         let Ok(found) = drop_box::list(&self.dir) else {
             return;
         };
         let now = Instant::now();
-        self.put_off
-            .retain(|path, until| *until > now && found.contains(path));
+        self.put_off.retain(|path, _| found.contains(path));
         for path in found {
             if shutdown.is_cancelled() {
                 return;
             }
-            if self.put_off.contains_key(&path) {
+            if self
+                .put_off
+                .get(&path)
+                .is_some_and(|refused| refused.until > now)
+            {
                 continue;
             }
             match self.take(&path, shutdown).await {
-                Ok(()) => {}
+                Ok(()) => drop(self.put_off.remove(&path)),
                 Err(NotTaken::Later(why)) => {
                     tracing::warn!("{}: {why}; it is tried again", path.display());
                     return;
@@ -82,7 +108,8 @@ impl DropBox {
                         "{}: {why}; the message stays there and is tried again in an hour, and after a reload",
                         path.display()
                     );
-                    self.put_off.insert(path, now + REFUSED);
+                    let until = now + REFUSED;
+                    self.put_off.insert(path, PutOff { until, why });
                 }
             }
         }
@@ -91,6 +118,7 @@ impl DropBox {
     async fn take(&self, path: &Path, shutdown: &CancellationToken) -> Result<(), NotTaken> {
         let refused = |error: std::io::Error| NotTaken::Refused(error.to_string());
         let dropped = drop_box::open(path).map_err(refused)?;
+        let from = format!("from uid {}", dropped.uid);
         let (ours, theirs) = tokio::io::duplex(PIPE);
         let peer = format!("uid {}, dropped", dropped.uid);
         let session = converse(theirs, peer, self.handle.desk(), shutdown.clone());
@@ -101,7 +129,7 @@ impl DropBox {
                 NotTaken::Later(format!("it is in the spool, and stays here: {error}"))
             }),
             HandedOver::Later(reply) => Err(NotTaken::Later(reply)),
-            HandedOver::Refused { reply, .. } => Err(NotTaken::Refused(reply)),
+            HandedOver::Refused { reply, .. } => Err(NotTaken::Refused(format!("{from}: {reply}"))),
         }
     }
 }

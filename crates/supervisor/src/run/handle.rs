@@ -36,6 +36,8 @@ struct Inner {
     /// One reload at a time: the next one waits, and then reads the file as it is by then.
     reload_turn: Semaphore,
     key_turn: Semaphore,
+    /// What is refused of the drop directory, in words.
+    refused_drops: Mutex<Vec<String>>,
     since: i64,
 }
 
@@ -86,6 +88,7 @@ impl Handle {
             config,
             reload_turn,
             key_turn: Semaphore::new(1),
+            refused_drops: Mutex::default(),
             since,
         }))
     }
@@ -137,6 +140,22 @@ impl Handle {
     /// The channels of notices, as the file has them by now.
     pub(super) fn notices(&self) -> Notices {
         self.with_config(|config| config.notices.clone())
+    }
+
+    /// What is refused of the drop directory, in words: its senders believe that it is on its way.
+    pub(super) fn refused_drops(&self) -> Vec<String> {
+        let refused = self.0.refused_drops.lock();
+        refused.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces what [`Handle::refused_drops`] tells.
+    pub(super) fn set_refused_drops(&self, words: Vec<String>) {
+        let mut refused = self
+            .0
+            .refused_drops
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *refused = words;
     }
 
     /// Tells a test by every channel of notices.

@@ -84,7 +84,7 @@ fn read(arguments: &Arguments) -> Result<(Envelope, SpooledTempFile), Failure> {
     let key = format!("{:032x}", fastrand::u128(..));
     let manner = Manner {
         ignore_dots: arguments.ignore_dots,
-        from: &user::from_field(name, &user.address),
+        from: &user::from_field(name, sender(arguments).unwrap_or(&user.address)),
         key: &key,
     };
     let mut message = SpooledTempFile::new(IN_MEMORY);
@@ -99,6 +99,12 @@ fn read(arguments: &Arguments) -> Result<(Envelope, SpooledTempFile), Failure> {
     Ok((envelope(arguments, composed, user.address), message))
 }
 
+/// The address given as sender. A login without a host, as cron and PHP give it, names nobody to a provider: the header says more.
+fn sender(arguments: &Arguments) -> Option<&str> {
+    let given = arguments.sender.as_deref();
+    given.filter(|sender| sender.contains('@'))
+}
+
 fn envelope(arguments: &Arguments, composed: Composed, caller: String) -> Envelope {
     let mut addresses = arguments.recipients.clone();
     if arguments.from_header {
@@ -107,9 +113,12 @@ fn envelope(arguments: &Arguments, composed: Composed, caller: String) -> Envelo
         addresses.extend(new);
     }
     // The relay is chosen by the sender, so the header's From says more than who happened to call.
-    let sender = arguments
-        .sender
-        .clone()
+    let given = match &arguments.sender {
+        Some(null) if null.is_empty() => Some(""),
+        _ => sender(arguments),
+    };
+    let sender = given
+        .map(str::to_owned)
         .or(composed.author)
         .unwrap_or(caller);
     let beyond_ascii = !sender.is_ascii() || addresses.iter().any(|a| !a.is_ascii());

@@ -136,6 +136,7 @@ fn every_word_reads_back() {
         About::Mailbox(name()),
         About::Relay(name()),
         About::Channel(name()),
+        About::DropDirectory,
         About::Disk,
     ] {
         assert_eq!(About::parse(&about.to_string()), Some(about));

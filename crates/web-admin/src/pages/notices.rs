@@ -67,7 +67,7 @@ fn link(about: &About) -> Option<String> {
         About::Mailbox(name) => format!("/mailboxes#{}", anchor("mailbox", name)),
         About::Relay(name) => format!("/relays#{}", anchor("relay", name)),
         About::Endpoint(_) => "/tokens".to_owned(),
-        About::Channel(_) | About::Disk => return None,
+        About::Channel(_) | About::DropDirectory | About::Disk => return None,
     })
 }
 

@@ -39,6 +39,7 @@ pub(super) fn causes(world: &World) -> Vec<Cause> {
     let held_mail = world.held.iter().filter(|report| report.newest_at > 0);
     causes.extend(held_mail.map(held));
     causes.extend(world.held.iter().filter_map(|report| ending(world, report)));
+    causes.extend(of_dropped(&world.dropped));
     causes.extend(of_disk(world));
     causes.extend(of_channels(world));
     causes
@@ -325,6 +326,26 @@ fn ending(world: &World, report: &HeldReport) -> Option<Cause> {
         about: About::Mailbox(report.account.clone()),
         words: format!("{words}; the mailbox keeps its own"),
         advice: "`postern queue list` shows them: let them try again, release or delete them, or allow more with `held_for` and `max_held`".to_owned(),
+    })
+}
+
+/// Its sender was told that it is accepted, and is no longer there to be told otherwise.
+fn of_dropped(dropped: &[String]) -> Option<Cause> {
+    let last = dropped.last()?;
+    let messages = match dropped.len() {
+        1 => "1 message that `postern sendmail` left while no daemon ran is refused".to_owned(),
+        count => {
+            format!(
+                "{count} messages that `postern sendmail` left while no daemon ran are refused; the last one"
+            )
+        }
+    };
+    Some(Cause {
+        kind: Kind::DroppedMail,
+        about: About::DropDirectory,
+        words: format!("{messages}: {}", plain(last)),
+        advice: "mend the reason (the `senders` of a relay, say) and reload: it is tried again then, and every hour; or remove the file"
+            .to_owned(),
     })
 }
 

@@ -27,6 +27,8 @@ pub(super) struct World {
     pub(super) held: Vec<HeldReport>,
     /// How much of it each mailbox keeps, and for how long.
     pub(super) care: BTreeMap<String, Care>,
+    /// What is refused of the drop directory, in words.
+    pub(super) dropped: Vec<String>,
     /// Bytes free where the spool lies; None: not known.
     pub(super) free: Option<u64>,
     /// The notices as they are.
@@ -54,6 +56,7 @@ pub(super) fn look(handle: &Handle, settled: bool) -> anyhow::Result<World> {
         settled,
         held,
         care: mailboxes.into_iter().map(|m| (m.name, m.care)).collect(),
+        dropped: handle.refused_drops(),
         free: handle.spool().free_bytes().ok(),
         known: store.notices()?,
         channels: on.collect(),

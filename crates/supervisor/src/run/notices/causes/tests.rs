@@ -394,3 +394,31 @@ fn a_channel_that_fails_for_long_is_told_of_by_the_others_until_it_tells_again()
 fn nothing_wrong_is_nothing_to_tell() {
     assert_eq!(causes(&world()), []);
 }
+
+#[test]
+fn what_is_refused_of_the_drop_directory_is_one_notice_in_the_words_of_the_refusal() {
+    assert_eq!(causes(&world()), []);
+    let refused = |count: usize| World {
+        dropped: vec!["/drop/new-1, from uid 998: 550 5.7.1 No relay serves it.".to_owned(); count],
+        ..world()
+    };
+    let [one] = &causes(&refused(1))[..] else {
+        panic!("one cause");
+    };
+    assert_eq!(
+        (one.kind, &one.about),
+        (Kind::DroppedMail, &About::DropDirectory)
+    );
+    assert_eq!(
+        one.words,
+        "1 message that `postern sendmail` left while no daemon ran is refused: /drop/new-1, from uid 998: 550 5.7.1 No relay serves it"
+    );
+    let [three] = &causes(&refused(3))[..] else {
+        panic!("one cause");
+    };
+    assert!(
+        three.words.starts_with("3 messages that"),
+        "{}",
+        three.words
+    );
+}
