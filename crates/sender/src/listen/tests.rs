@@ -33,7 +33,7 @@ struct Server {
     users: Store,
     shutdown: CancellationToken,
     tasks: JoinSet<()>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 fn relays() -> Vec<Relay> {
@@ -121,7 +121,7 @@ impl Server {
             users,
             shutdown,
             tasks,
-            _folder: folder,
+            folder,
         }
     }
 

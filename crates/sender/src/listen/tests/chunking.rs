@@ -227,3 +227,39 @@ async fn on_shutdown_a_message_of_which_some_has_come_is_taken() {
     .await;
     assert_eq!(server.waiting(), 1);
 }
+
+/// A message that the disk does not take is refused for now, whichever command brings it; the session stays in step, and the next one is
+/// taken once the disk is well.
+#[tokio::test]
+async fn a_message_that_can_not_be_written_hears_451_until_its_end() {
+    let server = Server::with_limit(8 << 20).await;
+    let (mut chunks, mut data) = (server.talk().await, server.talk().await);
+    chunks
+        .hears(format!("{ENVELOPE}BDAT 1\r\nx"), &["250", "250", "250"])
+        .await;
+    data.until_data().await;
+    // Large messages are files in this folder.
+    let folder = server.folder.path().join("spool");
+    std::fs::remove_dir_all(&folder).expect("a folder");
+    let large = "y".repeat(1 << 20);
+    chunks.say(format!("BDAT {}\r\n{large}", large.len())).await;
+    chunks
+        .hears(
+            "BDAT 4\r\nRSETBDAT 4 LAST\r\nQUIT",
+            &["451 4.3.0", "451 4.3.0", "451 4.3.0"],
+        )
+        .await;
+    data.say(format!("{large}\r\n.\r\n")).await;
+    data.hears(ENVELOPE, &["451 4.3.0", "451 4.3.0", "503"])
+        .await;
+    std::fs::create_dir(&folder).expect("a folder");
+    for mut talk in [chunks, data] {
+        talk.is_in_step().await;
+        talk.hears(
+            format!("{ENVELOPE}BDAT 4 LAST\r\nText"),
+            &["250", "250", "250"],
+        )
+        .await;
+    }
+    assert_eq!(server.waiting(), 2);
+}
