@@ -207,3 +207,68 @@ fn a_relay_is_added_with_the_providers_limits_and_what_a_file_declares_is_not_ch
     browser.open(&format!("{page}/relays"));
     browser.picture("relays");
 }
+
+#[test]
+fn a_test_shows_each_step_as_it_happens_with_scripts_and_without_and_a_relay_sends_a_message() {
+    let rig = Rig::new(Duration::from_secs(600));
+    let maildir = rig.path().join("mail");
+    let file = format!(
+        "mailboxes:\n  - name: support\n    host: 127.0.0.1\n    port: {}\n    tls: none\n    user: {USER}\n    auth: {{token: desk}}\n    \
+         deliver: {{maildir: {}}}\n    paused: true\nrelays:\n  - name: out\n    host: 127.0.0.1\n    port: {}\n    tls: none\n    user: {USER}\n    \
+         auth: {{token: desk}}\n    senders: [{USER}]\n  - name: nowhere\n    host: no-such-host.invalid\n    user: {USER}\n    auth: {{token: desk}}\n    senders: [n@example.com]\n    paused: true\n",
+        rig.provider.imap().port(),
+        maildir.display(),
+        rig.provider.smtp().port()
+    );
+    let (_daemon, setup, mut browser, page) = desk(&rig, &file);
+    for scripts in [true, false] {
+        browser.scripts(scripts);
+        browser.open(&format!("{page}/mailboxes/show?name=support"));
+        browser.press("Test");
+        browser.shows("Everything answers.");
+        let said = browser.text();
+        for words in [
+            "TCP to port",
+            "answers; it offers",
+            &format!("the sign-in of {USER}"),
+            "the folder INBOX",
+            "the maildir",
+        ] {
+            assert!(said.contains(words), "{words:?} is not in {said}");
+        }
+    }
+    browser.picture("mailbox-test");
+    assert!(
+        !maildir.join("new").exists(),
+        "nothing was delivered or made"
+    );
+
+    browser.scripts(true);
+    browser.open(&format!("{page}/relays/show?name=out"));
+    browser.fill("to", "boss@sandbox.test");
+    browser.press("Test");
+    browser.shows("Everything answers.");
+    assert!(
+        browser
+            .text()
+            .contains(&format!("sent as {USER}, and taken: 250")),
+        "{}",
+        browser.text()
+    );
+    let arrived = rig.provider.submitted();
+    assert_eq!(arrived.len(), 1);
+    browser.open(&format!("{page}/relays/show?name=nowhere"));
+    browser.press("Test");
+    browser.shows("the name no-such-host.invalid could not be resolved");
+    browser.shows("Not everything is well.");
+
+    let tested = setup.ok(&["relay", "test", "out", "--to", "boss@sandbox.test"], "");
+    assert!(
+        tested.contains("\u{2713} relay out: a test message to boss@sandbox.test"),
+        "{tested}"
+    );
+    let failed = setup.run(&["relay", "test", "nowhere"], "");
+    assert_eq!(failed.status.code(), Some(1));
+    let tested = setup.ok(&["mailbox", "test", "support"], "");
+    assert!(tested.contains("everything answers"), "{tested}");
+}

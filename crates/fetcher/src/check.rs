@@ -21,28 +21,41 @@ pub struct Step {
     pub found: Result<String, String>,
 }
 
+/// Where each step is told as it ends.
+pub(crate) type Tell<'a> = &'a mut (dyn FnMut(Step) + Send);
+
 /// Connects, signs in, looks for folders, and where messages are delivered to; changes nothing. Steps until the first that fails;
 /// the deliveries are always looked at, because they need nothing of the mailbox's server.
 pub async fn check(mailbox: &Mailbox, tokens: &Tokens) -> Vec<Step> {
     let mut steps = Vec::new();
-    steps.extend(deliver::check(mailbox).await);
-    if let Err((what, e)) = server(mailbox, tokens, &mut steps).await {
-        steps.push(Step {
+    check_deliveries(mailbox, &mut |step| steps.push(step)).await;
+    check_server(mailbox, tokens, &mut |step| steps.push(step)).await;
+    steps
+}
+
+/// Looks at where messages are delivered to, and tells each step as it ends; nothing is delivered.
+pub async fn check_deliveries(mailbox: &Mailbox, tell: &mut (dyn FnMut(Step) + Send)) {
+    deliver::check(mailbox).await.into_iter().for_each(tell);
+}
+
+/// Connects, signs in and looks for folders, and tells each step as it ends, until the first that fails; changes nothing.
+pub async fn check_server(mailbox: &Mailbox, tokens: &Tokens, tell: &mut (dyn FnMut(Step) + Send)) {
+    if let Err((what, e)) = server(mailbox, tokens, tell).await {
+        tell(Step {
             what,
             found: Err(e.to_string()),
         });
     }
-    steps
 }
 
 pub(crate) type Failed = (String, FetchError);
 
-async fn server(mailbox: &Mailbox, tokens: &Tokens, steps: &mut Vec<Step>) -> Result<(), Failed> {
+async fn server(mailbox: &Mailbox, tokens: &Tokens, tell: Tell<'_>) -> Result<(), Failed> {
     if mailbox.protocol == Protocol::Pop3 {
-        return crate::pop3::check(mailbox, tokens, steps).await;
+        return crate::pop3::check(mailbox, tokens, tell).await;
     }
     let mut step = |what: String, found: String| {
-        steps.push(Step {
+        tell(Step {
             what,
             found: Ok(found),
         })

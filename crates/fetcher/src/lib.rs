@@ -43,7 +43,7 @@ use spool::Spool;
 use token_store::Tokens;
 use token_store::accounts::Board;
 
-pub use check::{Step, check};
+pub use check::{Step, check, check_deliveries, check_server};
 pub use session::peer;
 pub use task::run;
 

@@ -37,6 +37,7 @@ mod server;
 mod session;
 #[cfg(test)]
 mod tests;
+mod trials;
 mod visitor;
 mod words;
 
@@ -51,6 +52,7 @@ use tokio_util::sync::CancellationToken;
 
 use address::Address;
 use flash::Flashes;
+use trials::Trials;
 pub use visitor::Proxies;
 
 /// What the pages work with.
@@ -85,6 +87,18 @@ pub enum ChangeError {
     Failed(String),
 }
 
+/// One step of a test: what was looked at, and what was found, or what is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What was looked at.
+    pub what: String,
+    /// What was found, or what is wrong and what to do.
+    pub found: Result<String, String>,
+}
+
+/// Where steps are told as they end.
+pub type Tell = Box<dyn Fn(Step) + Send + Sync>;
+
 /// An answer that takes a while.
 pub type Promise<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -92,6 +106,14 @@ pub type Promise<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Gateway: Send + Sync {
     /// Changes the accounts, and follows the change at once.
     fn change_account(&self, kind: Kind, change: Change) -> Promise<'_, Result<(), ChangeError>>;
+    /// Tests an account and tells each step as it ends; a relay sends a test message where `to` names an address.
+    fn test_account(
+        &self,
+        kind: Kind,
+        name: &str,
+        to: Option<String>,
+        tell: Tell,
+    ) -> Promise<'static, ()>;
     /// Ends the pauses of an account whose messages a person made due.
     fn look_again(&self, kind: Kind, name: &str);
     /// Fetches a mailbox now; false when there is none of that name.
@@ -114,6 +136,8 @@ pub(crate) struct Inner {
     pub(crate) parts: Parts,
     pub(crate) address: Address,
     pub(crate) flashes: Flashes,
+    /// The tests of accounts that run, and those that ran lately.
+    pub(crate) trials: Trials,
     /// The links of style sheet and script.
     pub(crate) style: String,
     pub(crate) script: String,
@@ -145,6 +169,7 @@ fn app(parts: Parts) -> Result<App, address::AddressError> {
         parts,
         address,
         flashes: Flashes::default(),
+        trials: Trials::default(),
         style,
         script,
     }))

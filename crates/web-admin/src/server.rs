@@ -48,6 +48,7 @@ pub(crate) async fn run(listener: Listener, app: App, shutdown: CancellationToke
     let tasks = TaskTracker::new();
     let stop = CancellationToken::new();
     let router = routes::router(&app);
+    let trials = app.clone();
     let door = Arc::new(Door::new(app, router, tasks.clone(), stop.clone()));
     let seats = Arc::new(Semaphore::new(CONNECTIONS));
     while let Some((stream, seat)) = next(&listener, &seats, &shutdown).await {
@@ -67,6 +68,7 @@ pub(crate) async fn run(listener: Listener, app: App, shutdown: CancellationToke
         });
     }
     drop(listener);
+    trials.trials.end().await;
     tasks.close();
     if timeout(GRACE, tasks.wait()).await.is_err() {
         tracing::warn!(

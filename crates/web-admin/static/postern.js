@@ -49,3 +49,12 @@ for (const form of document.querySelectorAll("form.form")) {
   form.addEventListener("change", show);
   show();
 }
+
+// What goes on is shown as it happens; when the connection is lost, the page is loaded again.
+for (const place of document.querySelectorAll("[data-events]")) {
+  const events = new EventSource(place.dataset.events);
+  const show = (event) => { place.innerHTML = event.data; };
+  events.addEventListener("steps", show);
+  events.addEventListener("over", (event) => { show(event); events.close(); });
+  events.onerror = () => { events.close(); setTimeout(() => location.reload(), 1000); };
+}

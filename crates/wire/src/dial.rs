@@ -1,12 +1,14 @@
 //! TCP, TLS and STARTTLS, each step with its own deadline.
 
 mod error;
+mod look;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod trust;
 
 pub use error::DialError;
+pub use look::look;
 pub use stream::Stream;
 pub use trust::Trust;
 

@@ -9,7 +9,7 @@ use super::connection::Connection;
 use super::listing::{list, older};
 use super::session::{PATIENCE, no_way_without_names, supported};
 use super::sign_in::{connect, sign_in};
-use crate::check::{Failed, Step};
+use crate::check::{Failed, Step, Tell};
 use crate::credential::no_token;
 use crate::error::FetchError;
 
@@ -17,10 +17,10 @@ use crate::error::FetchError;
 pub(crate) async fn check(
     mailbox: &Mailbox,
     tokens: &Tokens,
-    steps: &mut Vec<Step>,
+    tell: Tell<'_>,
 ) -> Result<(), Failed> {
     let mut step = |what: String, found: String| {
-        steps.push(Step {
+        tell(Step {
             what,
             found: Ok(found),
         });

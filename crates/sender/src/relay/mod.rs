@@ -14,7 +14,7 @@ mod runner;
 #[cfg(test)]
 mod tests;
 
-pub use check::{Step, check};
+pub use check::{Step, check, test};
 
 use crate::bounce;
 pub(crate) use connect::Account;

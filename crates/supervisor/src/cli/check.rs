@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use token_store::accounts::Relay;
+use token_store::accounts::{Auth, Definition, Kind, Relay};
 use token_store::{TokenId, Tokens};
 
 use super::exit::{Code, Failure};
@@ -12,6 +12,7 @@ use super::table;
 use crate::config::{Config, Notices, Secrets};
 use crate::control::Question;
 use crate::run;
+use crate::run::testing::{self, Found};
 
 /// Prints every step with its mark; 1 when one of them failed.
 pub(crate) async fn check(file: &Path) -> Result<(), Failure> {
@@ -33,19 +34,35 @@ pub(crate) async fn check(file: &Path) -> Result<(), Failure> {
         sheet.remark("a submission listener wants clients to sign in, and there is no user; make one with `postern submission user add`")?;
     }
     sheet.tokens(&office, &tokens).await?;
-    for mailbox in store.mailboxes()? {
-        let title = format!("mailbox {}", mailbox.name);
-        for step in fetcher::check(&mailbox, &tokens).await {
-            sheet.step(&format!("{title}: {}", step.what), step.found)?;
-        }
-    }
-    for relay in store.relays()? {
-        let title = format!("relay {}", relay.name);
-        for step in sender::check(&relay, &tokens).await {
-            sheet.step(&format!("{title}: {}", step.what), step.found)?;
+    for kind in [Kind::Mailbox, Kind::Relay] {
+        for found in store.accounts(kind)? {
+            sheet.account(&found.definition, &tokens, None).await?;
         }
     }
     sheet.notices(&config.notices, &store.relays()?)?;
+    sheet.end()
+}
+
+/// `postern mailbox test` and `postern relay test`: one account alone.
+pub(crate) async fn account(
+    office: &Office,
+    kind: Kind,
+    name: &str,
+    to: Option<&str>,
+) -> Result<(), Failure> {
+    let tokens = office.tokens()?;
+    let found = super::account::named(tokens.store(), kind, name)?.definition;
+    if let Auth::Token(config) = found.auth() {
+        let user = match &found {
+            Definition::Mailbox(mailbox) => &mailbox.user,
+            Definition::Relay(relay) => &relay.user,
+        };
+        // The daemon alone refreshes it; what is wrong with it is a step of the test.
+        let id = tokens.token_id(config, user)?;
+        let _ = access(office, &tokens, &id).await;
+    }
+    let mut sheet = Sheet::default();
+    sheet.account(&found, &tokens, to).await?;
     sheet.end()
 }
 
@@ -74,6 +91,24 @@ impl Sheet {
     fn remark(&mut self, words: &str) -> Result<(), Failure> {
         self.remarks += 1;
         table::line(&format!("! {}", table::one_line(words)))
+    }
+
+    /// Every step of an account's test, printed as it ends.
+    async fn account(
+        &mut self,
+        account: &Definition,
+        tokens: &Tokens,
+        to: Option<&str>,
+    ) -> Result<(), Failure> {
+        let title = format!("{} {}", account.kind().word(), account.name());
+        let mut printed = Ok(());
+        let mut tell = |what: String, found: Found| {
+            if printed.is_ok() {
+                printed = self.step(&format!("{title}: {what}"), found);
+            }
+        };
+        testing::test(account, tokens, to, &mut tell).await;
+        printed
     }
 
     fn step(&mut self, what: &str, found: Result<String, String>) -> Result<(), Failure> {

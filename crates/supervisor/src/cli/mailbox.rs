@@ -8,7 +8,7 @@ use token_store::accounts::{Kind, Order};
 use super::account::{self, Delivery, Keys, Renewed, put, put_list};
 use super::exit::Failure;
 use super::office::Office;
-use super::{status, table};
+use super::{check, status, table};
 use crate::control::Question;
 
 #[derive(Debug, Subcommand)]
@@ -66,6 +66,11 @@ pub(crate) enum MailboxCommand {
     },
     /// Fetch a paused mailbox again.
     Resume {
+        /// The mailbox's name.
+        name: String,
+    },
+    /// Connect, sign in, look for the folders and at where messages go, step by step; nothing is fetched or delivered.
+    Test {
         /// The mailbox's name.
         name: String,
     },
@@ -158,6 +163,7 @@ pub(crate) async fn carry_out(file: &Path, command: MailboxCommand) -> Result<()
         MailboxCommand::Resume { name } => {
             account::pause(&office, Kind::Mailbox, &name, false).await
         }
+        MailboxCommand::Test { name } => check::account(&office, Kind::Mailbox, &name, None).await,
         MailboxCommand::Fetch { name, now } => {
             office
                 .need_daemon()?

@@ -8,7 +8,7 @@ use token_store::accounts::{Kind, Order};
 use super::account::{self, Keys, Renewed, put, put_list};
 use super::exit::Failure;
 use super::office::Office;
-use super::{status, table};
+use super::{check, status, table};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RelayCommand {
@@ -62,6 +62,14 @@ pub(crate) enum RelayCommand {
     Resume {
         /// The relay's name.
         name: String,
+    },
+    /// Connect and sign in, step by step; with an address a test message is sent there, past the queue.
+    Test {
+        /// The relay's name.
+        name: String,
+        /// Where the test message goes.
+        #[arg(long, value_name = "ADDRESS")]
+        to: Option<String>,
     },
 }
 
@@ -137,6 +145,9 @@ pub(crate) async fn carry_out(file: &Path, command: RelayCommand) -> Result<(), 
         } => account::edit(&office, Kind::Relay, &name, given.order()?, &renewed).await,
         RelayCommand::Delete { name } => account::delete(&office, Kind::Relay, &name).await,
         RelayCommand::Pause { name } => account::pause(&office, Kind::Relay, &name, true).await,
+        RelayCommand::Test { name, to } => {
+            check::account(&office, Kind::Relay, &name, to.as_deref()).await
+        }
         RelayCommand::Resume { name } => account::pause(&office, Kind::Relay, &name, false).await,
     }
 }

@@ -19,6 +19,7 @@ use super::notices::{self, Tried};
 use super::plan::Account;
 use super::pokes::Pokes;
 use super::status::{self, Report};
+use super::testing;
 use crate::config::{Config, Mistakes, Notices, Secrets};
 
 /// The running daemon, as seen from its doors. Clone shares.
@@ -421,6 +422,28 @@ impl web_admin::Gateway for Handle {
         change: ByHand,
     ) -> web_admin::Promise<'_, Result<(), web_admin::ChangeError>> {
         Box::pin(Handle::change_account(self, kind, change))
+    }
+
+    fn test_account(
+        &self,
+        kind: Kind,
+        name: &str,
+        to: Option<String>,
+        tell: web_admin::Tell,
+    ) -> web_admin::Promise<'static, ()> {
+        let (handle, name) = (self.clone(), name.to_owned());
+        Box::pin(async move {
+            let tokens = &handle.0.tokens;
+            let mut step = |what, found| tell(web_admin::Step { what, found });
+            match tokens.store().account(kind, &name) {
+                Ok(Some(found)) => {
+                    let account = &found.definition;
+                    testing::test(account, tokens, to.as_deref(), &mut step).await;
+                }
+                Ok(None) => step(name, Err("is gone".to_owned())),
+                Err(error) => step(name, Err(error.to_string())),
+            }
+        })
     }
 
     fn look_again(&self, kind: Kind, name: &str) {

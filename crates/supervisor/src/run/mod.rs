@@ -22,6 +22,7 @@ mod pokes;
 mod sign_ins;
 pub(crate) mod status;
 mod supervise;
+pub(crate) mod testing;
 
 #[cfg(test)]
 mod tests;

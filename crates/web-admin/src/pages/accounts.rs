@@ -5,11 +5,12 @@ mod edit;
 mod form;
 mod list;
 mod show;
+pub(crate) mod test;
 
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
 use axum::response::Response;
-use axum::routing::MethodRouter;
+use axum::routing::{MethodRouter, get};
 use provider_template::Tls;
 use spool::{Counts, Direction};
 use token_store::accounts::{
@@ -26,7 +27,7 @@ use crate::{App, ChangeError, Inner};
 pub(crate) use act::fetch;
 
 /// The pages of both kinds.
-pub(crate) fn routes() -> [(&'static str, MethodRouter<App>); 14] {
+pub(crate) fn routes() -> [(&'static str, MethodRouter<App>); 18] {
     use Kind::{Mailbox, Relay};
     [
         ("/mailboxes", list::page(Mailbox)),
@@ -36,6 +37,10 @@ pub(crate) fn routes() -> [(&'static str, MethodRouter<App>); 14] {
         ("/mailboxes/delete", act::delete(Mailbox)),
         ("/mailboxes/pause", act::pause(Mailbox, true)),
         ("/mailboxes/resume", act::pause(Mailbox, false)),
+        ("/mailboxes/test", test::test(Mailbox)),
+        ("/mailboxes/test/events", get(test::events)),
+        ("/relays/test", test::test(Relay)),
+        ("/relays/test/events", get(test::events)),
         ("/relays", list::page(Relay)),
         ("/relays/show", show::show(Relay)),
         ("/relays/add", edit::add(Relay)),

@@ -48,6 +48,21 @@ impl Gateway for Daemon {
         })
     }
 
+    fn test_account(
+        &self,
+        _kind: Kind,
+        _name: &str,
+        _to: Option<String>,
+        tell: crate::Tell,
+    ) -> crate::Promise<'static, ()> {
+        Box::pin(async move {
+            tell(crate::Step {
+                what: "the name".to_owned(),
+                found: Err("<b>nobody</b> knows it".to_owned()),
+            });
+        })
+    }
+
     fn look_again(&self, _kind: Kind, _name: &str) {}
 
     fn fetch_now(&self, _mailbox: &str) -> bool {

@@ -63,7 +63,7 @@ pub(crate) fn add(kind: Kind) -> MethodRouter<App> {
             .await;
         let flash =
             Flash::good(&format!("The {} {name} was added.", words.one)).advise(if paused {
-                "It is paused: look it over, and let it go on."
+                "It is paused: test it, and let it go on."
             } else {
                 "Its state is below."
             });
