@@ -94,6 +94,16 @@ pub(crate) fn is_automatic(header: &[u8]) -> bool {
     })
 }
 
+/// How many servers a message has passed: its Received fields.
+pub(crate) fn hops(header: &[u8]) -> usize {
+    const FIELD: &[u8] = b"received:";
+    let starts = |line: &&[u8]| {
+        let start = line.get(..FIELD.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(FIELD))
+    };
+    header.split(|&byte| byte == b'\n').filter(starts).count()
+}
+
 fn shown_address(from: &Address<'_>) -> String {
     let Some(first) = from.first() else {
         return String::new();

@@ -14,6 +14,9 @@ use tracing::{info, warn};
 use wire::lines::LineError;
 use wire::printable;
 
+/// A message that has passed more servers goes round in a loop (RFC 5321 section 6.3: at least 100).
+const MOST_HOPS: usize = 100;
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Takes the text in, and answers when it is on disk. Break: the session is over.
     pub(super) async fn data(&mut self) -> Result<ControlFlow<()>, LineError> {
@@ -72,6 +75,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     async fn take_out(&mut self, envelope: Envelope, taken: Taken, id: &str) {
         let header = header_section(&taken.head);
+        let hops = trace::hops(header);
+        if hops > MOST_HOPS {
+            warn!(peer = %self.client.peer, hops, "a message goes round in a loop and was refused");
+            return self.fault(&format!(
+                "554 5.4.6 The message has {hops} Received fields: it goes round in a loop"
+            ));
+        }
         let (headline, from) = (headline(header), trace::author(header));
         let automatic = trace::is_automatic(header);
         if envelope.mail.sender.is_empty()

@@ -295,3 +295,21 @@ async fn the_rest_of_a_refused_message_is_read_for_five_minutes_and_no_longer() 
     );
     assert_eq!(begun.elapsed().as_secs() / 60, 5);
 }
+
+#[tokio::test]
+async fn a_message_that_goes_round_in_a_loop_is_refused_and_a_far_travelled_one_is_not() {
+    let server = Server::start().await;
+    let mut talk = server.talk().await;
+    for (passed, reply) in [(100, "250 2.0.0 "), (101, "554 5.4.6 ")] {
+        talk.until_data().await;
+        let header =
+            "received: from a by b;\r\n\tTue, 14 Nov 2023 22:13:20 +0000\r\n".repeat(passed);
+        talk.say(format!(
+            "{header}Subject: x\r\n\r\nReceived: in the body\r\n.\r\n"
+        ))
+        .await;
+        let heard = talk.reply().await;
+        assert!(heard.starts_with(reply), "{passed}: {heard}");
+    }
+    assert_eq!(server.stored().await.len(), 1);
+}
