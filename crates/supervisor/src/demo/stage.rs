@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use sandbox::{Knobs, Provider};
+use sender::Listen;
 use spool::Spool;
 use token_store::{CallbackAnswer, Secret, SignIn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -76,10 +77,9 @@ impl Stage {
             .context("the pretend provider")?;
         provider.set_features(|features| features.end_expired_sessions = true);
         let gateway = start_gateway(&folder.0, &tickets, &provider, &gateway_ends).await?;
-        let submission = *gateway
-            .submission()
-            .first()
-            .context("the gateway has no submission listener")?;
+        let Some(Listen::Tcp(submission)) = gateway.submission().first().cloned() else {
+            bail!("the gateway has no submission listener");
+        };
         let page = gateway.page().map(str::to_owned);
         let password = set_password(&gateway).await?;
         consent(&gateway, page.as_deref().unwrap_or("http://127.0.0.1")).await?;

@@ -1,7 +1,6 @@
 //! Everything that listens, bound before anything runs.
 
 use std::io::Error;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use provider_template::Library;
@@ -65,14 +64,10 @@ impl Doors {
         })
     }
 
-    /// The TCP addresses as bound: port 0 is a real one here.
-    pub(super) fn submission_addresses(&self) -> Vec<SocketAddr> {
-        let tcp = |listener: &sender::Listener| match listener {
-            sender::Listener::Tcp(listener) => listener.local_addr().ok(),
-            sender::Listener::Unix(_) => None,
-        };
+    /// Where replies are taken: port 0 is a real one here.
+    pub(super) fn submission_addresses(&self) -> Vec<Listen> {
         let listeners = self.submission.iter().map(Entrance::listener);
-        listeners.filter_map(tcp).collect()
+        listeners.filter_map(|l| l.address().ok()).collect()
     }
 }
 

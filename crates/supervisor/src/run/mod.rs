@@ -1,6 +1,6 @@
 //! The daemon's rooms, started and drained: the same for `postern run` and for the demo.
 //!
-//! [`Gateway::start`] is the start order: lock, key, databases, accounts of the file, listeners, tasks.
+//! [`Gateway::start_with`] is the start order: lock, key, databases, accounts of the file, listeners, tasks.
 //! One cancellation token ends everything; [`Gateway::drain`] waits for it and says for whom it still waits.
 
 mod accounts;
@@ -27,7 +27,6 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,7 +96,7 @@ fn remedy(source: &std::io::Error) -> &'static str {
 /// A running gateway. Dropping it ends every task at once; [`Gateway::drain`] ends them in order.
 pub(crate) struct Gateway {
     handle: Handle,
-    submission: Vec<SocketAddr>,
+    submission: Vec<sender::Listen>,
     page: Option<String>,
     summary: String,
     rooms: Rooms,
@@ -107,6 +106,7 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// As [`Gateway::start_with`], with sockets of its own alone.
+    #[cfg(any(test, feature = "demo"))]
     pub(crate) async fn start(
         config: Config,
         shutdown: CancellationToken,
@@ -193,8 +193,8 @@ impl Gateway {
         &self.handle
     }
 
-    /// The bound submission addresses (port 0 in the configuration becomes a real one here); Unix sockets are left out.
-    pub(crate) fn submission(&self) -> &[SocketAddr] {
+    /// Where replies are taken (port 0 in the configuration becomes a real one here).
+    pub(crate) fn submission(&self) -> &[sender::Listen] {
         &self.submission
     }
 

@@ -41,7 +41,10 @@ async fn one_gateway_keeps_a_state_directory_and_leaves_it_free_when_it_has_drai
     let first = Gateway::start(config(dir.path(), &relay("a", "")), shutdown.clone())
         .await
         .unwrap();
-    assert_ne!(first.submission()[0].port(), 0);
+    let [sender::Listen::Tcp(address)] = first.submission() else {
+        panic!("one listener: {:?}", first.submission());
+    };
+    assert_ne!(address.port(), 0);
     assert_eq!(first.page(), None);
     let second = Gateway::start(config(dir.path(), &relay("a", "")), shutdown.clone()).await;
     let Err(StartError::Open(OpenError::Lock(LockError::Held { holder, .. }))) = second else {
