@@ -36,6 +36,7 @@ mod real_pop3;
 mod real_relay;
 mod secrets;
 mod sendmail;
+mod sent_folder;
 mod service;
 mod sinks;
 mod submission;

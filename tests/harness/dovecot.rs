@@ -252,6 +252,9 @@ service imap-login {{
 namespace inbox {{
   inbox = yes
   separator = /
+  mailbox Sent {{
+    special_use = \Sent
+  }}
 }}
 "#
         );

@@ -14,7 +14,7 @@
 //! - Whatever a server sends, memory and waiting are bounded, and a panic in the parser ends one session.
 //! - The mailbox is the queue: with `max_undelivered` messages waiting nothing more is fetched.
 //!
-//! Who calls: the supervisor, one task per mailbox; `postern check` calls [`check`].
+//! Who calls: the supervisor, one task per mailbox; `postern check` calls [`check`], and a relay that is in doubt [`is_sent`].
 //!
 //! Where to read on: `task` (sessions, one after the other), `imap::session` and `pop3::session` (one of them), `imap::bodies` and
 //! `pop3::bodies` (the fetching), `refusal` (what a refusal means), `imap::guard` and `imap::connection` (what stands between
@@ -32,6 +32,7 @@ mod imap;
 mod loops;
 mod pop3;
 mod refusal;
+mod sent;
 mod session;
 mod show;
 mod task;
@@ -44,6 +45,7 @@ use token_store::Tokens;
 use token_store::accounts::Board;
 
 pub use check::{Step, check, check_deliveries, check_server};
+pub use sent::is_sent;
 pub use session::peer;
 pub use task::run;
 

@@ -35,7 +35,7 @@ pub use listen::{
     BareNewlines, CertificateFiles, Desk, Entrance, Limits, Listen, Listener, Post, Protection,
     SocketFile, Submission, converse, listen,
 };
-pub use relay::{Parts, Step, Timing, check, relay, relay_timed, test};
+pub use relay::{Parts, SentFolder, Step, Timing, Wanted, check, relay, relay_timed, test};
 pub use routes::Routes;
 
 /// This host's name, for the greeting, EHLO and Received.

@@ -17,10 +17,12 @@ impl Routes {
     /// Builds the table from each relay's `senders`.
     ///
     /// # Errors
-    /// Two relays that claim one sender (both are named), or a sender that is neither `a@b`, `@b` nor `*`.
+    /// Two relays that claim one sender (both are named), a sender that is neither `a@b`, `@b` nor `*`, or a fallback that is
+    /// missing, the relay itself, or has a fallback of its own.
     pub fn new(relays: &[Relay]) -> Result<Self, String> {
         let mut by_pattern = BTreeMap::new();
         for relay in relays {
+            check_fallback(relay, relays)?;
             for sender in &relay.senders {
                 let pattern = sender.trim().to_ascii_lowercase();
                 if !is_pattern(&pattern) {
@@ -66,6 +68,23 @@ impl Routes {
         self.by_envelope(from)
             .or_else(|| self.by_pattern.get("*").map(String::as_str))
     }
+}
+
+/// Mail is passed on once: from relay to relay it could go round for days.
+fn check_fallback(relay: &Relay, relays: &[Relay]) -> Result<(), String> {
+    let Some(name) = &relay.fallback else {
+        return Ok(());
+    };
+    let why = match relays.iter().find(|other| other.name == *name) {
+        Some(_) if *name == relay.name => "is the relay itself",
+        Some(other) if other.fallback.is_some() => "has a fallback itself",
+        Some(_) => return Ok(()),
+        None => "does not exist",
+    };
+    Err(format!(
+        "the fallback of the relay {}, {name}, {why}",
+        relay.name
+    ))
 }
 
 fn is_pattern(pattern: &str) -> bool {

@@ -61,6 +61,7 @@ mod queue;
 mod reads;
 mod repeat;
 pub mod report;
+mod reroute;
 mod reused;
 mod rows;
 pub mod schedule;

@@ -94,6 +94,9 @@ pub struct OutClaim {
     pub ret: Option<Ret>,
     /// ENVID for the relay's MAIL.
     pub envid: Option<String>,
+    /// The Message-ID, if recipients of this claim are in doubt and every copy of the message that may have left is of the one try
+    /// that they had together: whether it arrived can then be looked up.
+    pub in_doubt: Option<String>,
     /// Each is settled alone.
     pub recipients: Vec<OutRecipient>,
 }
@@ -107,6 +110,8 @@ pub struct OutRecipient {
     pub address: String,
     /// This attempt's number, from 1.
     pub attempt: u32,
+    /// An earlier try ended in doubt.
+    pub doubted: bool,
     /// NOTIFY for the relay's RCPT.
     pub notify: Option<Notify>,
     /// ORCPT for the relay's RCPT.
@@ -275,13 +280,14 @@ fn due_out(t: &Tables<'_>, relay: &str, message: MessageId) -> Result<OutClaim> 
                 sha256: row.get(4)?,
                 ret: row.get_ref(5)?.as_str_or_null()?.and_then(Ret::parse),
                 envid: row.get(6)?,
+                in_doubt: None,
                 recipients: Vec::new(),
             })
         })
         .optional()?
         .ok_or(SpoolError::Gone(message))?;
     let mut statement = t.conn.prepare_cached(&format!(
-        "SELECT id, recipient, attempts, notify, orcpt FROM delivery d
+        "SELECT id, recipient, attempts, notify, orcpt, doubts > 0 FROM delivery d
          WHERE message = :message AND account = :relay AND due_at <= :now AND {ITS_TURN} ORDER BY id"
     ))?;
     let named = named_params! {
@@ -294,8 +300,36 @@ fn due_out(t: &Tables<'_>, relay: &str, message: MessageId) -> Result<OutClaim> 
             attempt: row.get::<_, u32>(2)?.saturating_add(1),
             notify: row.get_ref(3)?.as_str_or_null()?.and_then(Notify::parse),
             orcpt: row.get(4)?,
+            doubted: row.get(5)?,
         })
     })?;
     claim.recipients = rows.collect::<rusqlite::Result<_>>()?;
+    claim.in_doubt = only_doubt(t, &claim)?;
     Ok(claim)
+}
+
+/// The Message-ID, where a copy that is found can only be that of the claim's recipients in doubt.
+fn only_doubt(t: &Tables<'_>, claim: &OutClaim) -> Result<Option<String>> {
+    let mut doubted = claim.recipients.iter().filter(|r| r.doubted);
+    let Some(first) = doubted.next() else {
+        return Ok(None);
+    };
+    let mut together = 1;
+    for other in doubted {
+        // Who was tried more often was tried alone at some time.
+        if other.attempt != first.attempt {
+            return Ok(None);
+        }
+        together += 1;
+    }
+    let found = t
+        .conn
+        .prepare_cached(
+            "SELECT header_message_id FROM message m WHERE id = ?1 AND header_message_id <> ''
+               AND ?2 = (SELECT count(*) FROM delivery WHERE message = ?1
+                         AND (doubts > 0 OR state = 'delivered' OR report = 'relayed'))",
+        )?
+        .query_row(params![claim.message.0, together], |row| row.get(0))
+        .optional()?;
+    Ok(found)
 }

@@ -14,6 +14,7 @@ mod pause;
 mod people;
 mod repeat;
 mod report;
+mod reroute;
 mod restore;
 mod search;
 mod thread;

@@ -218,6 +218,18 @@ pub struct Relay {
     /// Who is told of what could not be delivered; `None`: it is held.
     #[serde(default)]
     pub bounces_to: Option<BouncesTo>,
+    /// Another relay's name, which takes over while this one can't send for long.
+    #[serde(default)]
+    pub fallback: Option<String>,
+    /// The envelope sender that the server is given in place of a message's own; the null sender stays.
+    #[serde(default)]
+    pub send_as: Option<String>,
+    /// Recipients of one message; more are sent in several.
+    #[serde(default)]
+    pub recipients: Option<usize>,
+    /// Messages over one connection.
+    #[serde(default)]
+    pub messages_per_connection: Option<usize>,
     /// Token only after 334 (template's quirk).
     pub no_initial_response: bool,
     /// Not sent through for now.

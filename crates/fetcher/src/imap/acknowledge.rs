@@ -58,10 +58,19 @@ pub(crate) async fn deed(
     }
 }
 
-/// The name, as it is sent, of the folder whose special use is trash (RFC 6154).
+/// The name, as it is sent, of the folder whose special use is trash.
 pub(crate) async fn find_trash(
     connection: &mut Connection<impl Socket>,
     capabilities: &Capabilities,
+) -> Result<Option<String>, FetchError> {
+    find_special(connection, capabilities, &NameAttribute::Trash).await
+}
+
+/// The name, as it is sent, of the folder that has this special use (RFC 6154).
+pub(crate) async fn find_special(
+    connection: &mut Connection<impl Socket>,
+    capabilities: &Capabilities,
+    special: &NameAttribute<'_>,
 ) -> Result<Option<String>, FetchError> {
     let only_special = capabilities.has("SPECIAL-USE") && capabilities.has("LIST-EXTENDED");
     let line = if only_special {
@@ -69,17 +78,17 @@ pub(crate) async fn find_trash(
     } else {
         r#"LIST "" "*""#
     };
-    let mut trash = None;
+    let mut found = None;
     let each = |response: &Response<'_>| {
         if let Response::MailboxData(MailboxDatum::List(list)) = response
-            && list.name_attributes.contains(&NameAttribute::Trash)
+            && list.name_attributes.iter().any(|name| name == special)
             && selectable(list)
         {
-            trash = trash.take().or_else(|| told(&list.name));
+            found = found.take().or_else(|| told(&list.name));
         }
     };
     connection.run("LIST", line, each).await?;
-    Ok(trash)
+    Ok(found)
 }
 
 /// Acknowledges one folder's delivered messages on the server; gives those that are done and may be forgotten.

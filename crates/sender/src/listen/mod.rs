@@ -20,6 +20,7 @@ mod tests;
 
 #[cfg(test)]
 pub(crate) use line_ends::LineEnds;
+pub(crate) use trace::own_id;
 #[cfg(test)]
 pub(crate) use unstuff::Unstuffer;
 

@@ -38,6 +38,16 @@ pub(crate) fn received(trace: Trace<'_>, now: Timestamp) -> String {
     )
 }
 
+/// The transaction's id in the `Received` field that [`received`] put before a message.
+pub(crate) fn own_id(head: &[u8]) -> Option<&str> {
+    let end = memchr::memmem::find(head, b";\r\n\t")?;
+    let field = std::str::from_utf8(&head[..end]).ok()?;
+    let (start, id) = field.rsplit_once(" id ")?;
+    let ours = start.starts_with("Received: from ") && start.contains(" (Postern) with ");
+    let is_id = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric());
+    (ours && is_id).then_some(id)
+}
+
 /// The fields that a submission server adds where they are missing (RFC 6409 section 8).
 pub(crate) fn missing(host: &str, id: &str, now: Timestamp) -> Missing {
     let date = jiff::fmt::rfc2822::to_string(&now.to_zoned(TimeZone::UTC)).unwrap_or_default();
@@ -150,6 +160,14 @@ mod tests {
             "Received: from [127.0.0.1] ([127.0.0.1])\r\n\tby helpdesk.example (Postern) with ESMTP id 0a1b2c3d4e5f;\r\n\t\
              Tue, 14 Nov 2023 22:13:20 +0000\r\n"
         );
+        assert_eq!(own_id(received(trace, now).as_bytes()), Some(trace.id));
+        for other in [
+            "",
+            "Subject: x\r\n",
+            "Received: from a by b with SMTP id 1;\r\n\tnow\r\n",
+        ] {
+            assert_eq!(own_id(other.as_bytes()), None, "{other}");
+        }
         for trick in ["x) by evil (", "", "a\tb", "münchen"] {
             assert!(
                 received(

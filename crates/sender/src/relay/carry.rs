@@ -3,6 +3,7 @@ use super::connect::Account;
 use super::judge::{Trouble, Verdict, judge};
 use super::needs::{Needs, needs};
 use super::record::{keep_recording, release};
+use super::sent::without_arrived;
 use crate::smtp_client::{Answer, Client, Envelope, Sent, Stage, To};
 use futures_util::future::join_all;
 use spool::{DeliveryId, OutClaim, OutRecipient, Outcome, Pieces, SpoolError, Stored};
@@ -24,6 +25,16 @@ pub(crate) struct Carried {
 }
 
 impl Carried {
+    /// Nothing was left to send.
+    fn done(client: Option<Client<Stream>>) -> Self {
+        Self {
+            client,
+            untouched: None,
+            trouble: None,
+            worked: false,
+        }
+    }
+
     fn untouched(claim: OutClaim, trouble: Option<Trouble>) -> Self {
         Self {
             client: None,
@@ -41,6 +52,9 @@ pub(crate) async fn carry(
     claim: OutClaim,
     mut kept: Option<Client<Stream>>,
 ) -> Carried {
+    let Some(claim) = without_arrived(&account, claim).await else {
+        return Carried::done(kept);
+    };
     loop {
         let was_kept = kept.is_some();
         let client = match kept.take() {
@@ -88,7 +102,7 @@ async fn exchange(account: &Account, claim: &OutClaim, client: Client<Stream>) -
         }
     };
     let envelope = Envelope {
-        sender: &claim.sender,
+        sender: account.sender_of(claim),
         recipients: &recipients,
         size: claim.size,
         smtputf8: claim.smtputf8,

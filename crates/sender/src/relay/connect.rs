@@ -3,6 +3,7 @@ use super::judge::{self, Trouble, judge_connection, judge_token};
 use super::{Parts, Timing};
 use crate::host_name;
 use crate::smtp_client::{Client, ClientError, Identity, Patience};
+use spool::OutClaim;
 use spool::schedule::Policy;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -54,6 +55,14 @@ impl Account {
 
     pub(crate) fn name(&self) -> &str {
         &self.relay.name
+    }
+
+    /// The envelope sender that the server is given. A report keeps its null sender, or its own failure would be reported.
+    pub(crate) fn sender_of<'a>(&'a self, claim: &'a OutClaim) -> &'a str {
+        match &self.relay.send_as {
+            Some(address) if !claim.sender.is_empty() => address,
+            _ => &claim.sender,
+        }
     }
 
     /// The password, or an access token.

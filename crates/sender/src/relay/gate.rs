@@ -34,6 +34,8 @@ pub(crate) struct Gate {
     shut: Option<Shut>,
     failures: u32,
     failing_since: Option<Instant>,
+    /// Nothing was sent since, for whatever reason.
+    down_since: Option<Instant>,
     /// What it was shut for, where that is noted with its messages; it has not worked since.
     back_from: Option<Back>,
     connections: usize,
@@ -48,6 +50,7 @@ impl Gate {
             shut: None,
             failures: 0,
             failing_since: None,
+            down_since: None,
             back_from: None,
             connections,
             allowed: connections,
@@ -80,6 +83,7 @@ impl Gate {
     pub(crate) fn worked(&mut self) -> Option<Back> {
         self.failures = 0;
         self.failing_since = None;
+        self.down_since = None;
         // What another connection was still doing when the gate was shut says nothing about the block.
         match self.shut {
             None => self.back_from.take(),
@@ -98,9 +102,18 @@ impl Gate {
             .is_some_and(|since| now.duration_since(since) >= OUTAGE)
     }
 
+    /// Whether nothing could be sent for so long, the account's blocks included.
+    pub(crate) fn is_down(&self, now: Instant, span: Duration) -> bool {
+        self.down_since
+            .is_some_and(|since| now.duration_since(since) >= span)
+    }
+
     /// Shuts it; returns for how long.
     pub(crate) fn shut_for(&mut self, trouble: &Trouble, now: Instant, random: f64) -> Duration {
         self.failures += 1;
+        if !matches!(trouble, Trouble::Crowded { .. }) {
+            self.down_since.get_or_insert(now);
+        }
         let growing = backoff(self.failures, random);
         let pause = match trouble {
             Trouble::Blocked { pause, .. } => {
@@ -207,5 +220,11 @@ mod tests {
         gate.shut_for(&later(), now + OUTAGE, 0.5);
         gate.open();
         assert_eq!(gate.worked(), Some(Back::Outage));
+        let crowded = Trouble::Crowded { why: "432".into() };
+        gate.shut_for(&crowded, now, 0.5);
+        assert!(!gate.is_down(now + OUTAGE, OUTAGE));
+        gate.shut_for(&later(), now, 0.5);
+        gate.shut_for(&blocked, now + OUTAGE / 2, 0.5);
+        assert!(gate.is_down(now + OUTAGE, OUTAGE), "the reason may change");
     }
 }

@@ -1,8 +1,8 @@
-//! What a server's reply means for the message and for the account: one table, pure.
-//!
-//! A reply is judged by its code and enhanced code. The text is looked at in one place, where a provider puts its
-//! machine-readable code there and nowhere else.
+//! What a server's reply means for the message and for the account: pure, by the table in `answers`.
+mod answers;
+
 use crate::smtp_client::{Answer, ClientError, Stage};
+use answers::{About, about};
 use spool::Outcome;
 use std::time::Duration;
 use token_store::TokenError;
@@ -15,6 +15,10 @@ pub(crate) const CONSENT_PAUSE: Duration = Duration::from_secs(30);
 pub(crate) const SIGN_IN_PAUSE: Duration = Duration::from_secs(300);
 /// Pause after a used-up quota. Quotas roll over the last 24 hours, so room comes back bit by bit.
 pub(crate) const QUOTA_PAUSE: Duration = Duration::from_secs(1800);
+/// Pause after the provider stopped the account: a person has to speak with it, and each try counts against the account.
+const STOPPED_PAUSE: Duration = Duration::from_secs(3600);
+/// Pause after being too fast: the windows that providers count in are a minute or more.
+const HASTE_PAUSE: Duration = Duration::from_secs(60);
 
 /// What stops the relay as a whole for a while.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +85,8 @@ pub(crate) fn judge(answer: &Answer) -> Verdict {
         Stage::End => reply.to_string(),
         _ => format!("{reply} (in answer to {stage})"),
     };
-    if let Some((advice, pause)) = about_the_account(reply) {
+    let about = about(reply);
+    if let Some((advice, pause)) = about_the_account(reply, about) {
         let why = format!("{why}. {advice}");
         let outcome = Outcome::Blocked {
             why: why.clone(),
@@ -89,51 +94,52 @@ pub(crate) fn judge(answer: &Answer) -> Verdict {
         };
         return Verdict::Settle(outcome, Some(Trouble::Blocked { why, pause }));
     }
-    if is_crowded(reply) {
-        return Verdict::Release(Trouble::Crowded { why });
-    }
-    match (stage, reply.code) {
-        // The server closes; that it does so at this message again and again must not stop the others for ever.
-        (_, 421) => {
-            let trouble = Trouble::Later {
-                why: why.clone(),
-                after: None,
-            };
-            Verdict::Settle(Outcome::Retry { why, after: None }, Some(trouble))
+    match (about, reply.code) {
+        (Some(About::Crowd), _) => Verdict::Release(Trouble::Crowded { why }),
+        (Some(About::Haste), _) => pausing(why, Some(HASTE_PAUSE)),
+        (Some(About::Crew), _) if stage == Stage::Rcpt => {
+            settle(Outcome::Retry { why, after: None })
         }
-        // Too many recipients, by servers older than RFC 5321 (its section 4.5.3.1.10).
-        (Stage::Rcpt, 552) => settle(Outcome::Retry { why, after: None }),
+        (Some(About::Sender), _) => settle(Outcome::Refused {
+            why: format!("{why}. {SENDER_ADVICE}"),
+        }),
+        // The server closes; that it does so at this message again and again must not stop the others for ever.
+        (_, 421) => pausing(why, None),
         (_, 200..300) => settle(Outcome::Delivered { why }),
         (_, 500..600) => settle(Outcome::Refused { why }),
         _ => settle(Outcome::Retry { why, after: None }),
     }
 }
 
+/// The message is tried again, and the relay pauses.
+fn pausing(why: String, after: Option<Duration>) -> Verdict {
+    let trouble = Trouble::Later {
+        why: why.clone(),
+        after,
+    };
+    Verdict::Settle(Outcome::Retry { why, after }, Some(trouble))
+}
+
 fn settle(outcome: Outcome) -> Verdict {
     Verdict::Settle(outcome, None)
 }
 
-/// `432 4.3.2 Concurrent connections limit exceeded` (Microsoft) and its kin.
-fn is_crowded(reply: &Reply) -> bool {
-    reply.code == 432 || (reply.code == 421 && reply.is(4, 3, 2))
+/// Replies after which the account must wait, many of which look permanent: advice, and for how long.
+fn about_the_account(reply: &Reply, about: Option<About>) -> Option<(&'static str, Duration)> {
+    match about? {
+        About::SignIn => Some((sign_in_advice(reply), SIGN_IN_PAUSE)),
+        About::Passwords => Some((PASSWORDS_ADVICE, SIGN_IN_PAUSE)),
+        About::Quota => Some((QUOTA_ADVICE, QUOTA_PAUSE)),
+        About::Stopped => Some((STOPPED_ADVICE, STOPPED_PAUSE)),
+        About::Crowd | About::Haste | About::Crew | About::Sender => None,
+    }
 }
 
-/// Replies that look permanent and mean that the account must wait: advice, and for how long.
-fn about_the_account(reply: &Reply) -> Option<(&'static str, Duration)> {
-    let advice = match reply.code {
-        530 | 534 | 535 | 538 => return Some((sign_in_advice(reply), SIGN_IN_PAUSE)),
-        550 if reply.is(5, 7, 30) => {
-            "The provider no longer takes passwords for sending: give the relay a token (auth: {token: ...})"
-        }
-        500..600 if reply.is(5, 4, 5) => return Some((QUOTA_ADVICE, QUOTA_PAUSE)),
-        554 if reply.is(5, 2, 0) && reply.text().contains("SubmissionQuotaExceededException") => {
-            return Some((QUOTA_ADVICE, QUOTA_PAUSE));
-        }
-        _ => return None,
-    };
-    Some((advice, SIGN_IN_PAUSE))
-}
-
+const PASSWORDS_ADVICE: &str = "The provider no longer takes passwords for sending: give the relay a token (auth: {token: ...})";
+const STOPPED_ADVICE: &str = "The provider has stopped this account from sending, mostly because its mail looked like spam: an administrator \
+     finds out why and has it released there; until then its mail waits";
+const SENDER_ADVICE: &str = "The account that the relay signs in with may not send under this address: grant it there (send as), or serve the \
+     address by another relay";
 const QUOTA_ADVICE: &str =
     "The account has used up what it may send for now; its mail waits and is tried again by itself";
 
@@ -175,7 +181,7 @@ pub(crate) fn judge_connection(error: &ClientError) -> Trouble {
         }
         ClientError::Refused { reply, .. } => refusal(reply, why),
         ClientError::SignIn { reply, .. } if reply.class() == 5 => {
-            let advice = about_the_account(reply)
+            let advice = about_the_account(reply, about(reply))
                 .map_or_else(|| sign_in_advice(reply), |(advice, _)| advice);
             Trouble::Blocked {
                 why: format!("{why}. {advice}"),
@@ -187,13 +193,20 @@ pub(crate) fn judge_connection(error: &ClientError) -> Trouble {
 }
 
 fn refusal(reply: &Reply, why: String) -> Trouble {
-    match about_the_account(reply) {
+    let about = about(reply);
+    match about_the_account(reply, about) {
         Some((advice, pause)) => Trouble::Blocked {
             why: format!("{why}. {advice}"),
             pause,
         },
-        None if is_crowded(reply) => Trouble::Crowded { why },
-        None => Trouble::Later { why, after: None },
+        None => match about {
+            Some(About::Crowd) => Trouble::Crowded { why },
+            Some(About::Haste) => Trouble::Later {
+                why,
+                after: Some(HASTE_PAUSE),
+            },
+            _ => Trouble::Later { why, after: None },
+        },
     }
 }
 

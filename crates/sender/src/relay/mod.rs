@@ -10,11 +10,13 @@ mod needs;
 mod pace;
 mod record;
 mod runner;
+mod sent;
 
 #[cfg(test)]
 mod tests;
 
 pub use check::{Step, check, test};
+pub use sent::{SentFolder, Wanted};
 
 use crate::bounce;
 pub(crate) use connect::Account;
@@ -38,6 +40,8 @@ pub struct Parts {
     pub board: Board,
     /// Try now: ends a pause of the relay (a token was renewed, a person asked).
     pub poke: Arc<Notify>,
+    /// Looks into the Sent folder of its account, where the account has a mailbox.
+    pub sent: Option<SentFolder>,
 }
 
 /// The times of a relay's retries; the defaults are what production uses, tests shorten them.
@@ -55,6 +59,9 @@ pub struct Timing {
     pub late: Duration,
     /// An unused connection is kept so long; providers close them after one to five minutes.
     pub keep_connection: Duration,
+    /// The relay named as fallback takes over after so long without a message sent: longer than a server's restart or a late
+    /// token, shorter than a working day.
+    pub fallback_after: Duration,
 }
 
 impl Default for Timing {
@@ -66,6 +73,7 @@ impl Default for Timing {
             poll: Duration::from_secs(5),
             late: Duration::from_secs(4 * 3600),
             keep_connection: Duration::from_secs(30),
+            fallback_after: Duration::from_secs(3600),
         }
     }
 }

@@ -165,11 +165,17 @@ impl Runner {
             }
             Err(panic) => return self.panicked(&panic).await,
         };
+        let most = self.account.relay.messages_per_connection;
+        let may_go_on = |client: &Client<Stream>| most.is_none_or(|most| client.carried < most);
         if let Some(client) = carried.client {
-            self.kept.push(Kept {
-                client,
-                since: Instant::now(),
-            });
+            if !may_go_on(&client) {
+                self.farewells.spawn(client.quit());
+            } else {
+                self.kept.push(Kept {
+                    client,
+                    since: Instant::now(),
+                });
+            }
         }
         if carried.worked && carried.trouble.is_none() {
             self.paused_for = None;
@@ -256,6 +262,9 @@ impl Runner {
                 )
                 .await
             }
+        }
+        if self.gate.is_down(now, self.account.timing.fallback_after) {
+            self.pass_on().await;
         }
     }
 

@@ -14,6 +14,7 @@ mod bounces;
 mod fitting;
 mod schedule;
 mod sending;
+mod taking_over;
 
 const USER: &str = "support@helpdesk.example";
 const TEXT: &[u8] = b"Subject: hello\r\n\r\n.dot\r\nend\r\n";
@@ -68,6 +69,7 @@ impl House {
             tokens,
             board: Board::default(),
             poke: Arc::new(Notify::new()),
+            sent: None,
         };
         let relay = Relay {
             name: "out".to_owned(),
@@ -84,6 +86,10 @@ impl House {
             rate: None,
             keep_trying: Duration::from_secs(5 * 86_400),
             bounces_to: None,
+            fallback: None,
+            send_as: None,
+            recipients: None,
+            messages_per_connection: None,
             no_initial_response: false,
             paused: false,
             declared_in: None,

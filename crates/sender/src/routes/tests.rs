@@ -21,6 +21,10 @@ fn relay(name: &str, senders: &[&str]) -> Relay {
         rate: None,
         keep_trying: Duration::from_secs(1),
         bounces_to: None,
+        fallback: None,
+        send_as: None,
+        recipients: None,
+        messages_per_connection: None,
         no_initial_response: false,
         paused: false,
         declared_in: None,
@@ -87,4 +91,18 @@ fn what_is_no_sender_is_refused_with_the_relays_name() {
         let why = Routes::new(&[relay("one", &[pattern])]).expect_err(pattern);
         assert!(why.contains("one") && why.contains("neither"), "{why}");
     }
+}
+
+#[test]
+fn a_fallback_exists_is_another_and_has_none_itself() {
+    let with = |name: &str, fallback: Option<&str>| Relay {
+        fallback: fallback.map(str::to_owned),
+        ..relay(name, &[&format!("{name}@x.example")])
+    };
+    let wrong = |relays: &[Relay]| Routes::new(relays).expect_err("a mistake");
+    assert!(Routes::new(&[with("a", Some("b")), with("b", None)]).is_ok());
+    assert!(wrong(&[with("a", Some("b"))]).contains("does not exist"));
+    assert!(wrong(&[with("a", Some("a"))]).contains("the relay itself"));
+    let circle = [with("a", Some("b")), with("b", Some("a"))];
+    assert!(wrong(&circle).contains("has a fallback itself"));
 }

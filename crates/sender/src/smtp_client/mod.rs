@@ -158,6 +158,8 @@ pub(crate) struct Client<S> {
     chunking_refused: bool,
     /// When its last reply came.
     heard: Instant,
+    /// Messages that were begun over it.
+    pub(crate) carried: usize,
 }
 
 impl Client<Stream> {
@@ -205,6 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             bdat_known: false,
             chunking_refused: false,
             heard: Instant::now(),
+            carried: 0,
         }
     }
 

@@ -77,6 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             Ok(opening) => opening,
             Err(answer) => return self.unsent(vec![answer; envelope.recipients.len()]),
         };
+        self.carried += 1;
         let mut replies = Replies::new(unfit);
         let told = self.tell(envelope, &opening, &mut replies, deadline).await;
         if let Err(broken) = told {

@@ -37,10 +37,35 @@ pub(super) fn read(
     let items = field
         .list("a list of relays, each beginning with `- name: ...`")
         .unwrap_or_default();
-    items
+    let relays: Vec<Relay> = items
         .iter()
         .filter_map(|item| relay(item, known, mailboxes, &mut names, &mut claims, origin))
-        .collect()
+        .collect();
+    // One that is missing may be the one with a mistake in it.
+    if relays.len() == items.len() {
+        for item in items {
+            check_fallback(&item, &relays);
+        }
+    }
+    relays
+}
+
+/// The relay that takes over stands in the same file, and has nobody to pass mail on to: it would go round.
+fn check_fallback(item: &Field<'_>, relays: &[Relay]) {
+    let section = item.section("keys such as `name: support`");
+    let Some(field) = section.and_then(|section| section.get("fallback")) else {
+        return;
+    };
+    let Some(name) = field.text("the name of another relay") else {
+        return;
+    };
+    match relays.iter().find(|relay| relay.name == name) {
+        None => field.mistake(format!("there is no relay \"{name}\" in this file")),
+        Some(relay) if relay.fallback.is_some() => field.mistake(format!(
+            "the relay \"{name}\" has a fallback itself; mail would be passed on and on"
+        )),
+        Some(_) => {}
+    }
 }
 
 /// Reads one relay.
@@ -84,6 +109,15 @@ pub(super) fn relay(
     let keep_trying = section
         .get("keep_trying")
         .map_or(Some(KEEP_TRYING), |field| field.duration(SECOND..=MONTH));
+    let (recipients, per_connection) = (
+        at_most(&section, "recipients", limits.smtp_recipients_per_message),
+        at_most(
+            &section,
+            "messages_per_connection",
+            limits.smtp_messages_per_connection,
+        ),
+    );
+    let (fallback, send_as) = (fallback(&section, name.as_deref()), send_as(&section));
     let bounces = section.get("bounces_to");
     let bounces_to = bounces.map_or(Some(None), |field| {
         bounces_to(&field, mailboxes, known).map(Some)
@@ -108,10 +142,48 @@ pub(super) fn relay(
         rate: rate?,
         keep_trying: keep_trying?,
         bounces_to: bounces_to?,
+        fallback: fallback?,
+        send_as: send_as?,
+        recipients: recipients?,
+        messages_per_connection: per_connection?,
         no_initial_response: postern.is_some_and(|p| p.quirks.smtp_no_initial_response),
         paused: paused?,
         declared_in: Some(origin.to_owned()),
     })
+}
+
+/// A limit; without the key the template's.
+fn at_most(section: &Section<'_>, key: &'static str, usual: Option<u32>) -> Option<Option<usize>> {
+    let limit = match section.get(key) {
+        None => usual.map(u64::from),
+        Some(field) => Some(field.number(1..=100_000)?),
+    };
+    Some(limit.and_then(|limit| usize::try_from(limit).ok()))
+}
+
+fn fallback(section: &Section<'_>, own: Option<&str>) -> Option<Option<String>> {
+    let Some(field) = section.get("fallback") else {
+        return Some(None);
+    };
+    let name = field.text("the name of another relay")?;
+    if own == Some(name) {
+        field.mistake("a relay cannot take over from itself".to_owned());
+        return None;
+    }
+    Some(Some(name.to_owned()))
+}
+
+fn send_as(section: &Section<'_>) -> Option<Option<String>> {
+    let Some(field) = section.get("send_as") else {
+        return Some(None);
+    };
+    let expected = "an address such as support@example.com";
+    let text = field.text(expected)?;
+    if text.starts_with('@') || !is_sender(text) || text == "*" {
+        field.expected(expected);
+        return None;
+    }
+    Some(Some(text.to_owned()))
 }
 
 fn bounces_to(field: &Field<'_>, mailboxes: &[Mailbox], known: &Known<'_>) -> Option<BouncesTo> {

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::alive::Alive;
 use super::plan::{Account, Id, Plan, plan, show};
 use super::pokes::Pokes;
+use super::sent;
 use super::supervise::supervise;
 
 /// What every account's task works with.
@@ -234,6 +235,7 @@ async fn work(account: Account, shared: Shared, poke: Arc<Notify>, stop: Cancell
             .await
         }
         Account::Relay(relay) => {
+            let sent = Some(sent::folder_of(&relay, &tokens));
             sender::relay(
                 *relay,
                 sender::Parts {
@@ -241,6 +243,7 @@ async fn work(account: Account, shared: Shared, poke: Arc<Notify>, stop: Cancell
                     tokens,
                     board,
                     poke,
+                    sent,
                 },
                 stop,
             )

@@ -19,6 +19,7 @@ pub(crate) mod notices;
 mod open;
 mod plan;
 mod pokes;
+mod sent;
 mod sign_ins;
 pub(crate) mod status;
 mod supervise;

@@ -110,6 +110,10 @@ impl Order {
             rate,
             keep_trying,
             bounces_to,
+            fallback,
+            send_as,
+            recipients,
+            messages_per_connection,
             no_initial_response: _,
             paused,
             declared_in: _,
@@ -130,6 +134,15 @@ impl Order {
         if *rate != limits.smtp_rate {
             order.option("rate", rate.map(|rate| format!("{rate}/min")));
         }
+        let usual = |limit: Option<u32>| limit.map(|n| n as usize);
+        if *recipients != usual(limits.smtp_recipients_per_message) {
+            order.option("recipients", *recipients);
+        }
+        if *messages_per_connection != usual(limits.smtp_messages_per_connection) {
+            order.option("messages_per_connection", *messages_per_connection);
+        }
+        order.option("fallback", fallback.as_ref());
+        order.option("send_as", send_as.as_ref());
         order.set_text("keep_trying", show_duration(*keep_trying));
         match bounces_to {
             Some(BouncesTo::Mailbox(mailbox)) => order.set_text("bounces_to.mailbox", mailbox),

@@ -1,6 +1,6 @@
 //! What a relay has in its hands: claims made ahead, and put back when they are nobody's or grow old.
-use super::{Runner, deliveries_of, release};
-use spool::Direction;
+use super::{BATCH, Runner, deliveries_of, release};
+use spool::{Direction, OutClaim};
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
@@ -46,6 +46,32 @@ impl Runner {
         .await;
     }
 
+    /// What waits here goes to the relay that takes over, if there is one.
+    pub(super) async fn pass_on(&self) {
+        let Some(other) = &self.account.relay.fallback else {
+            return;
+        };
+        let (spool, mut passed_on) = (&self.account.parts.spool, 0);
+        loop {
+            match spool.reroute(self.account.name(), other, BATCH).await {
+                Ok(0) => break,
+                Ok(count) => passed_on += count,
+                Err(error) => {
+                    warn!(relay = self.account.name(), fallback = other, %error, "mail could not be passed on to the fallback");
+                    break;
+                }
+            }
+        }
+        if passed_on > 0 {
+            warn!(
+                relay = self.account.name(),
+                fallback = other,
+                recipients = passed_on,
+                "the relay could not send for long; its fallback takes over what waits"
+            );
+        }
+    }
+
     /// Claims what is due, oldest first, unless enough is at hand.
     pub(super) async fn look(&mut self) {
         let now = Instant::now();
@@ -62,6 +88,8 @@ impl Runner {
                 if self.queue.is_empty() {
                     self.queued_since = now;
                 }
+                let most = self.account.relay.recipients;
+                let claims = claims.into_iter().flat_map(|claim| split(claim, most));
                 self.queue.extend(claims);
                 match more {
                     true => now,
@@ -86,4 +114,18 @@ impl Runner {
             None
         })
     }
+}
+
+/// One message for each so many recipients. What is then in doubt cannot be looked up, for each message leaves a copy.
+fn split(mut claim: OutClaim, most: Option<usize>) -> Vec<OutClaim> {
+    let Some(most) = most.filter(|most| claim.recipients.len() > *most && *most > 0) else {
+        return vec![claim];
+    };
+    claim.in_doubt = None;
+    let all = std::mem::take(&mut claim.recipients);
+    let parts = all.chunks(most).map(|part| OutClaim {
+        recipients: part.to_vec(),
+        ..claim.clone()
+    });
+    parts.collect()
 }
