@@ -257,3 +257,54 @@ fn a_real_mailbox_whose_uidvalidity_changes_makes_no_second_ticket_and_loses_non
         "something was filed twice"
     );
 }
+
+/// Asks a real Dovecot in a session of its own, in which INBOX is selected; the value of its HIGHESTMODSEQ.
+fn select_and(dovecot: &Dovecot, commands: &[&str]) -> u64 {
+    let mut stream = TcpStream::connect(("127.0.0.1", dovecot.imap)).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let first = ["LOGIN desk pass", "SELECT INBOX (CONDSTORE)"];
+    let mut modseq = None;
+    for command in first.iter().chain(commands).chain(&["LOGOUT"]) {
+        stream
+            .write_all(format!("T {command}\r\n").as_bytes())
+            .unwrap();
+        loop {
+            let mut line = String::new();
+            assert_ne!(reader.read_line(&mut line).unwrap(), 0, "{command}");
+            if let Some((_, rest)) = line.split_once("[HIGHESTMODSEQ ") {
+                modseq = modseq.or(rest.split(']').next().unwrap().parse().ok());
+            }
+            if let Some(answer) = line.strip_prefix("T ") {
+                assert!(answer.starts_with("OK"), "{command}: {answer}");
+                break;
+            }
+        }
+    }
+    modseq.expect("Dovecot tells HIGHESTMODSEQ when it is asked")
+}
+
+/// What a session relies on when it does not list a folder again.
+#[test]
+fn dovecot_counts_every_change_of_a_folder_in_highestmodseq() {
+    let rig = Rig::new(Duration::from_secs(3600));
+    let dovecot = Dovecot::start(&rig);
+    for n in 0..3 {
+        dovecot.put("desk", format!("Subject: {n}\r\n\r\nbody\r\n").as_bytes());
+    }
+    let first = select_and(&dovecot, &["UID STORE 1:* +FLAGS (\\Deleted)"]);
+    let second = select_and(&dovecot, &[]);
+    assert!(second > first, "a flag was set: {first} {second}");
+    assert_eq!(select_and(&dovecot, &["NOOP"]), second, "nothing happened");
+    let third = select_and(&dovecot, &["UID STORE 2 -FLAGS (\\Deleted)"]);
+    assert_eq!(third, second);
+    let fourth = select_and(&dovecot, &["UID EXPUNGE 3"]);
+    assert!(fourth > third, "a flag was taken back: {third} {fourth}");
+    let fifth = select_and(&dovecot, &[]);
+    assert!(fifth > fourth, "a message went: {fourth} {fifth}");
+    dovecot.put("desk", b"Subject: 4\r\n\r\nbody\r\n");
+    let sixth = select_and(&dovecot, &[]);
+    assert!(sixth > fifth, "a message came: {fifth} {sixth}");
+}

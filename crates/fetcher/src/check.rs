@@ -8,8 +8,8 @@ use crate::credential::no_token;
 use crate::deliver;
 use crate::error::FetchError;
 use crate::imap::{
-    Connection, Listed, PATIENCE, Window, check_target, connect, delivered_to, find_trash, held_to,
-    introduce, list, select, sign_in,
+    Connection, Listed, Opening, PATIENCE, Window, check_target, connect, delivered_to, find_trash,
+    held_to, introduce, list, select, sign_in,
 };
 
 /// One step of `postern check`: what was looked at, and what was found, or what is wrong and what to do.
@@ -141,7 +141,7 @@ async fn count(
     mailbox: &Mailbox,
     name: &str,
 ) -> Result<String, FetchError> {
-    let selected = select(connection, name, true).await?;
+    let selected = select(connection, name, Opening::Examine).await?;
     let dates = matches!(mailbox.start_from, StartFrom::Date(_));
     let (mut window, mut more) = (Window::new(), true);
     let (mut all, mut wanted, mut too_big) = (0_u64, 0_u64, 0_u64);

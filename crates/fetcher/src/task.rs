@@ -198,7 +198,8 @@ impl Sessions {
     async fn rest(&self, pause: Duration) {
         tokio::select! {
             () = sleep(pause) => {}
-            () = self.parts.poke.notified() => {}
+            // A person who asks for a fetch means all of it.
+            () = self.parts.poke.notified() => self.memory.imap.looks.forget(),
             () = self.stops.shutdown.cancelled() => {}
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
 use crate::body::Body;
 use crate::claim::lease;
@@ -171,6 +171,17 @@ impl Spool {
         self.inner
             .reads
             .with(|conn| Ok(folder_id(conn, mailbox, folder)?.is_some()))
+    }
+
+    /// How many of this folder's keys were taken back so far, because their messages are to be fetched again.
+    pub fn forgotten(&self, mailbox: &str, folder: &str) -> Result<u64> {
+        self.inner.reads.with(|conn| {
+            let forgotten = conn
+                .prepare_cached("SELECT forgotten FROM folder WHERE mailbox = ? AND name = ?")?
+                .query_row([mailbox, folder], |row| unsigned(row, 0))
+                .optional()?;
+            Ok(forgotten.unwrap_or_default())
+        })
     }
 
     /// Due inbound deliveries, oldest first. Each is the caller's for the time of the lease.

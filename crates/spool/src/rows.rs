@@ -118,6 +118,10 @@ pub(crate) fn forget_message(t: &Tables<'_>, message: MessageId) -> Result<()> {
            (SELECT folder, uidvalidity, uid FROM message WHERE id = ?)",
         [message.0],
     )?;
+    t.execute(
+        "UPDATE folder SET forgotten = forgotten + 1 WHERE id = (SELECT folder FROM message WHERE id = ?)",
+        [message.0],
+    )?;
     drop_message(t, message)?;
     Ok(())
 }

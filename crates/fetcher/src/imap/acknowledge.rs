@@ -8,7 +8,7 @@ use token_store::accounts::{After, Failed, Mailbox};
 
 use super::capabilities::Capabilities;
 use super::connection::{Connection, Socket};
-use super::listing::{Selected, list_set, select};
+use super::listing::{Opening, Selected, list_set, select};
 use super::names::{same_folder, told, uid_set};
 use crate::error::{FetchError, Refusal};
 
@@ -312,8 +312,16 @@ pub(crate) async fn select_for(
     connection: &mut Connection,
     name: &str,
     after: &After,
+    capabilities: &Capabilities,
 ) -> Result<Result<Selected, String>, FetchError> {
-    let selected = match select(connection, name, false).await {
+    // What is taken out of its folder leaves little there to list.
+    let grows = matches!(after, After::Keep | After::Seen);
+    let opening = if grows && capabilities.has("CONDSTORE") {
+        Opening::SelectWithModseq
+    } else {
+        Opening::Select
+    };
+    let selected = match select(connection, name, opening).await {
         Ok(selected) => selected,
         Err(e) => {
             let refusal = e.refused()?;

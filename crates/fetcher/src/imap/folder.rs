@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::listing::{Listed, Selected, Status, Window};
+use super::session::Look;
 
 /// So often must a server insist that a message ends far below its announced size before it is believed.
 const INSISTS: u8 = 3;
@@ -30,6 +31,8 @@ pub(crate) struct Folder {
     pub(crate) recognise: bool,
     /// Why it can't be used now.
     pub(crate) shut: Option<String>,
+    /// As it was before this session listed it from its first UID, until that is through.
+    pub(crate) look: Option<Look>,
     /// To be asked for alone, because a command for several was refused.
     pub(crate) alone: BTreeSet<u32>,
     put_off: BTreeMap<u32, PutOff>,
@@ -57,6 +60,7 @@ impl Folder {
             checked_stale: false,
             recognise: false,
             shut: None,
+            look: None,
             alone: BTreeSet::new(),
             put_off: BTreeMap::new(),
             status: None,
@@ -92,6 +96,7 @@ impl Folder {
         if self.pending.is_empty() {
             self.window = Window::new();
             self.status = None;
+            self.look = None;
         }
     }
 
@@ -103,14 +108,18 @@ impl Folder {
                 .is_some_and(|s| self.window.ends_before(s.uidnext))
     }
 
-    /// Whether this STATUS says that nothing came since everything was fetched. It is remembered for the next time.
-    pub(crate) fn is_unchanged(&mut self, now: Option<Status>) -> bool {
-        let settled = !self.more
+    /// Whether it was listed to its end, and nothing of it is owed.
+    pub(crate) fn is_settled(&self) -> bool {
+        !self.more
             && self.checked_stale
             && self.pending.is_empty()
             && self.put_off.is_empty()
-            && self.shut.is_none();
-        if settled
+            && self.shut.is_none()
+    }
+
+    /// Whether this STATUS says that nothing came since everything was fetched. It is remembered for the next time.
+    pub(crate) fn is_unchanged(&mut self, now: Option<Status>) -> bool {
+        if self.is_settled()
             && let (Some((before, at)), Some(now)) = (self.status, now)
             && before == now
             && at.elapsed() < TRUST
@@ -156,6 +165,12 @@ impl Folder {
         self.alone.remove(&uid);
     }
 
+    /// A message that was listed and then not given: most likely it is gone, and if not, the next session lists it again.
+    pub(crate) fn vanished(&mut self, uid: u32) {
+        self.done(uid);
+        self.look = None;
+    }
+
     /// UIDs to look at again, ascending.
     pub(crate) fn again(&self) -> Vec<u32> {
         self.put_off.keys().copied().collect()
@@ -194,6 +209,7 @@ mod tests {
             uidvalidity: 7,
             uidnext,
             read_only: false,
+            modseq: None,
         };
         folder.select(selected(Some(1)));
         assert!(!folder.has_unlisted(1));

@@ -19,7 +19,7 @@ use super::bodies::came::body_of;
 use super::capabilities::Capabilities;
 use super::connection::{Connection, Said, Socket};
 use super::guard::Guard;
-use super::listing::{Window, list, select, status};
+use super::listing::{Opening, Window, list, select, status};
 use super::names::{folder, quoted, told};
 use super::sign_in::{ask, introduce, sign_in};
 use super::watch::idle;
@@ -151,7 +151,7 @@ async fn dialogue(
     trash.iter().for_each(|name| assert_is_one_string(name));
     heard.push(format!("{trash:?}"));
     heard.push(format!("{:?}", status(connection, "INBOX").await?));
-    let selected = select(connection, "INBOX", false).await?;
+    let selected = select(connection, "INBOX", Opening::Select).await?;
     heard.push(format!("{selected:?}"));
     let mut window = Window::new();
     for _ in 0..2 {

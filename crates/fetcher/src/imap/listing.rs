@@ -18,17 +18,33 @@ pub(crate) struct Selected {
     pub(crate) uidvalidity: u32,
     pub(crate) uidnext: Option<u32>,
     pub(crate) read_only: bool,
+    /// HIGHESTMODSEQ, of servers with CONDSTORE.
+    pub(crate) modseq: Option<u64>,
 }
 
-/// Selects (or, changing nothing, examines) a folder.
+/// How a folder is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// Changing nothing.
+    Examine,
+    Select,
+    /// And HIGHESTMODSEQ is wanted (RFC 7162 section 3.1.8): some servers count only once they were asked.
+    SelectWithModseq,
+}
+
+/// Opens a folder.
 pub(crate) async fn select(
     connection: &mut Connection<impl Socket>,
     name: &str,
-    examine: bool,
+    opening: Opening,
 ) -> Result<Selected, FetchError> {
     connection.exists = 0;
-    let (mut uidvalidity, mut uidnext, mut read_only) = (None, None, false);
-    let command = if examine { "EXAMINE" } else { "SELECT" };
+    let (mut uidvalidity, mut uidnext, mut read_only, mut modseq) = (None, None, false, None);
+    let (command, wanted) = match opening {
+        Opening::Examine => ("EXAMINE", ""),
+        Opening::Select => ("SELECT", ""),
+        Opening::SelectWithModseq => ("SELECT", " (CONDSTORE)"),
+    };
     let each = |response: &Response<'_>| {
         let (Response::Data { outcome, .. } | Response::Done { outcome, .. }) = response else {
             return;
@@ -37,13 +53,14 @@ pub(crate) async fn select(
             Some(ResponseCode::UidValidity(n)) => uidvalidity = Some(n),
             Some(ResponseCode::UidNext(n)) => uidnext = Some(n),
             Some(ResponseCode::ReadOnly) => read_only = true,
+            Some(ResponseCode::HighestModSeq(n)) => modseq = Some(n),
             _ => {}
         }
     };
     connection
         .run(
             command,
-            &format!("{command} {}", connection.folder(name)),
+            &format!("{command} {}{wanted}", connection.folder(name)),
             each,
         )
         .await?;
@@ -57,6 +74,7 @@ pub(crate) async fn select(
         uidvalidity,
         uidnext,
         read_only,
+        modseq,
     })
 }
 
@@ -125,6 +143,16 @@ impl Window {
             next: 1,
             width: WINDOW,
         }
+    }
+
+    /// Before the first listing.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.next == 1
+    }
+
+    /// What is below this UIDNEXT need not be listed.
+    pub(crate) fn pass_over(&mut self, uidnext: u32) {
+        self.next = self.next.max(uidnext);
     }
 
     /// Whether a folder with this UIDNEXT holds UIDs above those listed.

@@ -17,7 +17,7 @@ mod watch;
 
 pub(crate) use acknowledge::{check_target, delivered_to, find_special, find_trash, held_to};
 pub(crate) use connection::Connection;
-pub(crate) use listing::{Listed, Window, list, select};
+pub(crate) use listing::{Listed, Opening, Window, list, select};
 pub(crate) use names::quoted;
 pub(crate) use session::{Memory, run};
 pub(crate) use sign_in::{PATIENCE, connect, introduce, sign_in};

@@ -3,6 +3,7 @@
 mod acknowledging;
 mod fetching;
 mod held;
+mod looks;
 mod memory;
 mod news;
 mod waiting;
@@ -15,6 +16,7 @@ use token_store::{AccessToken, Credential};
 use tokio::time::Instant;
 
 use self::held::Held;
+pub(crate) use self::looks::{Look, Looks};
 pub(crate) use self::memory::Memory;
 use super::acknowledge::{Deed, check_target, deed, delivered_to, held_to, select_for};
 use super::capabilities::Capabilities;
@@ -157,6 +159,7 @@ impl Session {
 
     fn list_anew(&mut self) {
         self.whole_at = Instant::now();
+        self.context.memory.imap.looks.forget();
         self.folders.iter_mut().for_each(Folder::list_anew);
     }
 
@@ -173,7 +176,8 @@ impl Session {
         let mailbox = &self.context.mailbox;
         let folder = &mut self.folders[at];
         let name = folder.name.clone();
-        match select_for(&mut self.connection, &name, &mailbox.after).await? {
+        let capabilities = &self.capabilities;
+        match select_for(&mut self.connection, &name, &mailbox.after, capabilities).await? {
             Err(why) => {
                 if folder.shut.as_ref() != Some(&why) {
                     tracing::warn!(mailbox = mailbox.name, folder = name, "{why}");
@@ -190,6 +194,7 @@ impl Session {
                     parts
                         .spool
                         .left_out_elsewhere(&mailbox.name, &name, selected.uidvalidity)?;
+                self.compare(at, selected)?;
                 Ok(true)
             }
         }

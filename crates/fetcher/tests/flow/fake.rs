@@ -56,6 +56,8 @@ pub(crate) struct State {
     pub(crate) most_open: usize,
     /// A command that begins so is never answered; `GREETING` is the time before the first.
     pub(crate) hang: Option<&'static str>,
+    /// HIGHESTMODSEQ of every folder, told where there is one.
+    pub(crate) modseq: Option<u64>,
     /// What happens to the mailbox right before a command that begins so; once.
     pub(crate) before: Vec<Interference>,
 }
@@ -84,6 +86,7 @@ impl Fake {
             open: 0,
             most_open: 0,
             hang: None,
+            modseq: None,
             before: Vec::new(),
         };
         let fake = Self {

@@ -20,6 +20,7 @@ mod throttled;
 mod tokens;
 mod trouble;
 mod turns;
+mod unchanged;
 
 use std::time::Duration;
 

@@ -22,3 +22,7 @@ CREATE TABLE sent (
   PRIMARY KEY (relay, message)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sent_at ON sent (at);
+
+-- How many keys were taken back, because a person wants their messages fetched again: who remembers a folder as looked through must look
+-- again.
+ALTER TABLE folder ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;

@@ -39,7 +39,10 @@ impl Intake<'_> {
                 self.hold(uid, listed.size.map_or(0, u64::from), headline)
                     .await
             }
-            None => Ok(()),
+            None => {
+                self.folder.vanished(uid);
+                Ok(())
+            }
         }
     }
 

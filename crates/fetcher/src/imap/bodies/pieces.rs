@@ -57,7 +57,7 @@ impl Intake<'_> {
             }) = got
             else {
                 if offset == 0 {
-                    self.folder.done(uid);
+                    self.folder.vanished(uid);
                     return Ok(());
                 }
                 if partial.short() {

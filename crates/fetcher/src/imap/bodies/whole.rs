@@ -49,7 +49,7 @@ impl Intake<'_> {
                 uid = gone.uid,
                 "vanished before it was fetched"
             );
-            self.folder.done(gone.uid);
+            self.folder.vanished(gone.uid);
         }
         Ok(())
     }

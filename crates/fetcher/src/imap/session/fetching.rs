@@ -41,6 +41,7 @@ impl Session {
             }
         }
         self.forget_stale(at).await?;
+        self.remember_look(at);
         self.acknowledge(at, 1).await
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Looks;
 use crate::error::{FetchError, Status};
 use crate::imap::connection::Ahead;
 
@@ -22,6 +23,8 @@ const SMALLER: usize = 8;
 pub(crate) struct Memory {
     /// A literal was far larger than its RFC822.SIZE: messages are fetched in pieces only.
     pub(crate) in_pieces: AtomicBool,
+    /// Folders that need not be listed while they stay as they are.
+    pub(crate) looks: Looks,
     /// Sessions in a row that broke while commands sent ahead were under way.
     broke_ahead: AtomicU8,
     fetches: Mutex<Fetches>,

@@ -3,7 +3,7 @@
 use spool::Fingerprint;
 use token_store::accounts::StartFrom;
 
-use super::{Context, Session};
+use super::{Context, Look, Session};
 use crate::error::FetchError;
 use crate::imap::listing::{Listed, Selected, Window, list, list_set};
 use crate::imap::names::uid_set;
@@ -173,7 +173,43 @@ impl Session {
             .uids_reused(&mailbox.name, &folder.name, uidvalidity)
             .await?;
         folder.went_back();
+        self.context.memory.imap.looks.forget();
         Ok(())
+    }
+
+    /// After a SELECT at which nothing is listed yet: what was looked through in an earlier session, and has not changed since, is passed
+    /// over.
+    pub(super) fn compare(&mut self, at: usize, selected: Selected) -> Result<(), FetchError> {
+        let Context {
+            mailbox,
+            parts,
+            memory,
+            ..
+        } = &self.context;
+        let folder = &mut self.folders[at];
+        if !folder.window.is_fresh() {
+            return Ok(());
+        }
+        let forgotten = parts.spool.forgotten(&mailbox.name, &folder.name)?;
+        let now = Look::of(selected, self.connection.exists, forgotten);
+        let same = |now: &Look| memory.imap.looks.is_same(&folder.name, now);
+        if !folder.recognise && now.as_ref().is_some_and(same) {
+            folder.window.pass_over(selected.uidnext.unwrap_or(1));
+            folder.checked_stale = true;
+            return Ok(());
+        }
+        folder.look = now;
+        Ok(())
+    }
+
+    /// Remembers a folder that was listed from its first UID to its end, with nothing left owed.
+    pub(super) fn remember_look(&mut self, at: usize) {
+        let folder = &mut self.folders[at];
+        if folder.is_settled()
+            && let Some(look) = folder.look.take()
+        {
+            self.context.memory.imap.looks.keep(&folder.name, look);
+        }
     }
 
     /// After a whole listing: delivered messages of an older UIDVALIDITY that were not found again have left the mailbox.

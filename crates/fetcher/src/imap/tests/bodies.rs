@@ -36,6 +36,7 @@ async fn pieces_that_begin_elsewhere_are_never_glued_together() {
         uidvalidity: 1,
         uidnext: None,
         read_only: false,
+        modseq: None,
     });
     inbox.pending.push_back(Listed {
         uid: 1,
@@ -77,6 +78,7 @@ async fn a_connection_lost_within_a_body_leaves_nothing_in_the_spool() {
         uidvalidity: 1,
         uidnext: None,
         read_only: false,
+        modseq: None,
     });
     inbox.pending.push_back(Listed {
         uid: 1,

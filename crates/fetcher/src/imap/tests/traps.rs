@@ -129,6 +129,7 @@ async fn dates_of_nil_and_foreign_letters_after_a_code_panic_nothing() {
         uidvalidity: 1,
         uidnext: None,
         read_only: false,
+        modseq: None,
     };
     let (listed, _) = list(&mut connection, &mut Window::new(), selected, true)
         .await

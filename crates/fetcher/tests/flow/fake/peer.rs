@@ -112,6 +112,7 @@ impl Peer {
                 return Ok(format!("OK [CAPABILITY {capabilities}] in"));
             }
             "SELECT" | "EXAMINE" => {
+                let command = command.strip_suffix(" (CONDSTORE)").unwrap_or(command);
                 return Ok(self.select(&unquote(command.split_once(' ').unwrap().1), reply));
             }
             "LIST" => {
@@ -179,6 +180,9 @@ impl Peer {
             )
             .as_bytes(),
         );
+        if let Some(modseq) = state.modseq {
+            reply.extend_from_slice(format!("* OK [HIGHESTMODSEQ {modseq}] m\r\n").as_bytes());
+        }
         if folder.read_only {
             "OK [READ-ONLY] selected".into()
         } else {
