@@ -14,6 +14,7 @@ use crate::rows::{DEAD_PAUSE, PUT_BACK, cut, drop_message, printable, release, t
 use crate::schedule::{self, History, Next, Policy};
 use crate::sent;
 use crate::tables::Tables;
+use crate::tally;
 use crate::thread::{ITS_TURN, PATIENCE};
 use crate::{DeliveryId, Direction, MessageId, Spool};
 
@@ -322,11 +323,7 @@ fn record(
     output: Option<&str>,
 ) -> Result<()> {
     if *next == Next::Done {
-        t.execute(
-            "INSERT INTO counter (direction, account, delivered) VALUES (?, ?, 1)
-             ON CONFLICT DO UPDATE SET delivered = delivered + 1",
-            [claimed.direction.as_str(), &claimed.account],
-        )?;
+        tally::delivered(t, claimed.direction, &claimed.account)?;
         if claimed.direction == Direction::Out {
             sent::note(t, &claimed.account, claimed.message)?;
         }

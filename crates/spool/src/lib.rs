@@ -69,6 +69,7 @@ mod search;
 mod sent;
 mod sweep;
 mod tables;
+mod tally;
 mod thread;
 mod uidl;
 mod writer;

@@ -183,18 +183,15 @@ impl Spool {
     pub fn counts(&self, direction: Direction, account: &str) -> Result<Counts> {
         let of_account = [direction.as_str(), account];
         self.inner.reads.with(|conn| {
-            let waiting = conn
+            let backlog = conn
                 .prepare_cached(
-                    "SELECT count(*) FROM delivery
-                     WHERE direction = ? AND account = ? AND due_at IS NOT NULL",
+                    "SELECT waiting, held, delivered FROM backlog WHERE direction = ? AND account = ?",
                 )?
-                .query_row(of_account, |row| unsigned(row, 0))?;
-            let (held, delivered): (u64, u64) = conn
-                .prepare_cached(
-                    "SELECT count(*) FILTER (WHERE state = 'held'), count(*) FILTER (WHERE state = 'delivered')
-                     FROM delivery WHERE direction = ? AND account = ? AND due_at IS NULL",
-                )?
-                .query_row(of_account, |row| Ok((unsigned(row, 0)?, unsigned(row, 1)?)))?;
+                .query_row(of_account, |row| {
+                    Ok((unsigned(row, 0)?, unsigned(row, 1)?, unsigned(row, 2)?))
+                })
+                .optional()?;
+            let (waiting, held, delivered) = backlog.unwrap_or_default();
             let done = conn
                 .prepare_cached("SELECT delivered FROM counter WHERE direction = ? AND account = ?")?
                 .query_row(of_account, |row| unsigned(row, 0))

@@ -16,6 +16,7 @@ use crate::own::{Local, Own, insert_local};
 use crate::rows::drop_message;
 use crate::sent;
 use crate::tables::Tables;
+use crate::tally;
 use crate::{DeliveryId, Direction, Headline, MessageId, Outgoing, Spool};
 
 /// What a report says.
@@ -163,11 +164,7 @@ impl Spool {
                     [delivery.0],
                     |row| Ok((row.get(0)?, row.get(1)?)),
                 )?;
-                t.execute(
-                    "INSERT INTO counter (direction, account, delivered) VALUES ('out', ?, 1)
-                     ON CONFLICT DO UPDATE SET delivered = delivered + 1",
-                    [&account],
-                )?;
+                tally::delivered(t, Direction::Out, &account)?;
                 sent::note(t, &account, MessageId(message))?;
                 t.touch(Direction::Out, &account);
                 Ok(())

@@ -17,6 +17,7 @@ mod report;
 mod reroute;
 mod restore;
 mod search;
+mod tally;
 mod thread;
 mod uidl;
 

@@ -269,6 +269,8 @@ impl World {
 
     /// What left the mailbox was taken by the ticket system as often as it left.
     fn nothing_is_lost(&self) {
+        let (recount, kept) = super::tally::recounted(self.bench.dir.path());
+        assert_eq!(recount, kept, "the backlog");
         let mut here: BTreeMap<&Content, u32> = BTreeMap::new();
         for content in self.mailbox.values() {
             *here.entry(content).or_default() += 1;
@@ -316,6 +318,8 @@ impl World {
                 "{recipient}: taken {taken} times, {window} in the window"
             );
         }
+        let (recount, kept) = super::tally::recounted(self.bench.dir.path());
+        assert_eq!(recount, kept, "the backlog");
         assert!(
             self.bench.files().is_empty() || self.bench.count("SELECT count(*) FROM message") == 0
         );

@@ -256,6 +256,8 @@ async fn a_spool_of_the_second_version_keeps_its_mail_and_gets_conversations() {
     let hands = Hands::default();
     let spool = Spool::open_at(dir.path(), hands.clock()).unwrap();
     let bench = Bench { dir, hands, spool };
+    let waiting = bench.spool.counts(Direction::Out, "relay").unwrap().waiting;
+    assert_eq!(waiting, 1, "what was there is counted");
     let claims = bench.claim_out().await;
     assert_eq!(claims.len(), 1);
     assert_eq!(bench.read(claims[0].message).await, b"x");
