@@ -9,6 +9,7 @@
 mod harness;
 
 mod admin_accounts;
+mod admin_browser;
 mod admin_page;
 mod admin_queue;
 mod backups;

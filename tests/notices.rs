@@ -149,8 +149,7 @@ fn count(lines: &[String], wanted: &str) -> usize {
 /// The page, `postern status` and `postern notices` show it, with a link to where it can be mended.
 fn shown_everywhere(setup: &Setup, browser: &mut Browser) {
     let page = browser.get("/mailboxes").body;
-    let link =
-        "<a href=\"/tokens#token-one\">Token one</a>: a person must sign in again: invalid_grant";
+    let link = "<a href=\"/tokens?about=one#token-one\">Token one</a>: a person must sign in again: invalid_grant";
     assert!(page.contains(link), "{page}");
     let status = setup.ok(&["status", "--json"], "");
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();

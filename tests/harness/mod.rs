@@ -1,5 +1,6 @@
 //! Everything a test needs around the real binary: a folder, certificates, a token endpoint, Dovecot, Postfix, and Postern itself.
 
+pub(crate) mod browser;
 pub(crate) mod chromium;
 pub(crate) mod corpus;
 pub(crate) mod disk;

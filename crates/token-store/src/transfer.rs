@@ -58,6 +58,29 @@ pub struct Arrivals {
     pub tokens: Vec<(TokenId, Arrived)>,
 }
 
+impl Arrivals {
+    /// The token configs that are not what they were, or whose token is not.
+    #[must_use]
+    pub fn changed(&self) -> BTreeSet<String> {
+        let entries = self.entries.iter();
+        let entries = entries
+            .filter(|(_, done)| matches!(done, Imported::Added | Imported::Changed))
+            .map(|(name, _)| name.clone());
+        let tokens = self.tokens.iter();
+        let tokens = tokens
+            .filter(|(_, done)| matches!(done, Arrived::Taken | Arrived::Replaced))
+            .map(|(id, _)| id.config.clone());
+        entries.chain(tokens).collect()
+    }
+}
+
+/// The name that an export has, here as elsewhere.
+#[must_use]
+pub fn file_name(now: jiff::Timestamp) -> String {
+    now.strftime("PosternTokenConfigs_%Y%m%d_%H%M%S.yml")
+        .to_string()
+}
+
 impl Store {
     /// Takes entries in, all or nothing; says per entry what was done. Without `overwrite`, entries whose name exists
     /// are left alone. An overwritten one keeps its token if client and endpoints are the same.

@@ -27,6 +27,7 @@
 //! the daemon.
 
 mod address;
+mod chart;
 mod door;
 mod error;
 mod flash;
@@ -38,6 +39,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod trials;
+mod upload;
 mod visitor;
 mod words;
 
@@ -48,10 +50,12 @@ use spool::Spool;
 use token_store::Tokens;
 use token_store::accounts::{Board, Change, Kind};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use address::Address;
 use flash::Flashes;
+use pages::Imports;
 use trials::Trials;
 pub use visitor::Proxies;
 
@@ -120,6 +124,17 @@ pub trait Gateway: Send + Sync {
     fn fetch_now(&self, mailbox: &str) -> bool;
     /// A token config or its token changed: accounts that waited for it go on.
     fn tokens_changed(&self, config: &str);
+    /// What the configuration file says, for people; None when it can't be read.
+    fn configuration(&self) -> Option<Configuration>;
+}
+
+/// The configuration file as people may see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configuration {
+    /// Where it is.
+    pub path: String,
+    /// What it says, secrets hidden.
+    pub text: String,
 }
 
 /// Where the page is served; bound by the caller.
@@ -141,6 +156,30 @@ pub(crate) struct Inner {
     /// The links of style sheet and script.
     pub(crate) style: String,
     pub(crate) script: String,
+    /// Imports that were looked at, and wait to be applied.
+    pub(crate) imports: Imports,
+    /// One passphrase at a time: deriving its key takes 64 MiB.
+    sealing: Semaphore,
+    /// Pages that are kept up to date.
+    pub(crate) viewers: Arc<Semaphore>,
+    /// Ends what would never end by itself.
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// Pages that are kept up to date at a time; each takes a connection for as long as it is open.
+const VIEWERS: usize = 32;
+
+impl Inner {
+    /// Runs what derives a key from a passphrase, off the async threads.
+    pub(crate) async fn sealing<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        let turn = self.sealing.acquire().await;
+        let done = tokio::task::spawn_blocking(work).await;
+        drop(turn);
+        done.unwrap_or_else(|error| Err(format!("Not done: {error}.")))
+    }
 }
 
 /// The handle that handlers get.
@@ -155,14 +194,14 @@ pub async fn serve(
     parts: Parts,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    let app =
-        app(parts).map_err(|why| std::io::Error::new(std::io::ErrorKind::InvalidInput, why))?;
+    let app = app(parts, shutdown.clone())
+        .map_err(|why| std::io::Error::new(std::io::ErrorKind::InvalidInput, why))?;
     server::run(listener, app, shutdown).await;
     Ok(())
 }
 
 /// Makes the shared handle; says why when the addresses cannot be used.
-fn app(parts: Parts) -> Result<App, address::AddressError> {
+fn app(parts: Parts, shutdown: CancellationToken) -> Result<App, address::AddressError> {
     let address = Address::parse(&parts.public_url, &parts.redirect_path)?;
     let (style, script) = pages::static_links();
     Ok(Arc::new(Inner {
@@ -172,5 +211,9 @@ fn app(parts: Parts) -> Result<App, address::AddressError> {
         trials: Trials::default(),
         style,
         script,
+        imports: Imports::default(),
+        sealing: Semaphore::new(1),
+        viewers: Arc::new(Semaphore::new(VIEWERS)),
+        shutdown,
     }))
 }

@@ -6,12 +6,15 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::error::PageError;
 use crate::pages::{
-    self, accounts, add, consent, device, edit, health, overview, queue, sign_in, start, tokens,
+    self, accounts, add, consent, device, edit, health, library, live, log, overview, queue,
+    settings, sign_in, start, tokens, transfer,
 };
 use crate::{App, address};
 
 /// A form's size; the longest has a dozen fields of a line each.
 pub(crate) const BODY_LIMIT: usize = 64 * 1024;
+/// A document with the token configs of a large installation, some 3 KiB each.
+const DOCUMENT_LIMIT: usize = 4 << 20;
 /// Answers by any host name, without a session.
 pub(crate) const HEALTH: &str = "/healthz";
 
@@ -59,12 +62,38 @@ pub(crate) fn list() -> Vec<Route> {
         administrator("/tokens/add", get(add::form).post(add::save)),
         administrator("/tokens/edit", get(edit::form).post(edit::save)),
         administrator("/tokens/delete", get(edit::ask_delete).post(edit::delete)),
+        administrator("/tokens/transfer", get(transfer::page)),
+        administrator("/tokens/export", post(transfer::export)),
+        administrator(
+            "/tokens/import",
+            post(transfer::preview).layer(DefaultBodyLimit::max(DOCUMENT_LIMIT)),
+        ),
+        administrator("/tokens/import/apply", post(transfer::apply)),
         administrator("/tokens/request", post(consent::request)),
         administrator("/tokens/device", get(device::page)),
         administrator("/tokens/device/state", get(device::state)),
         administrator("/tokens/paste", post(consent::paste)),
         administrator("/tokens/refresh", post(tokens::refresh)),
         administrator(address::CALLBACK, get(consent::callback)),
+        administrator("/events", get(live::events)),
+        administrator("/templates", get(library::page)),
+        administrator("/log", get(log::page)),
+        administrator("/settings", get(settings::page)),
+        administrator("/settings/password", post(settings::password)),
+        administrator("/settings/admins/add", post(settings::add)),
+        administrator(
+            "/settings/admins/delete",
+            get(settings::ask_delete).post(settings::delete),
+        ),
+        administrator("/settings/sessions/end", post(settings::end_session)),
+        administrator(
+            "/settings/second-factor",
+            get(settings::second_factor).post(settings::confirm_second_factor),
+        ),
+        administrator(
+            "/settings/second-factor/remove",
+            post(settings::remove_second_factor),
+        ),
         administrator("/queue", get(queue::page)),
         administrator("/queue/message", get(queue::message::page)),
         administrator("/queue/raw", get(queue::message::raw)),

@@ -110,8 +110,13 @@ async fn next(
     }
 }
 
-async fn connection<S>(stream: S, peer: Peer, door: Arc<Door>, shutdown: CancellationToken)
-where
+/// Serves one connection to its end.
+pub(crate) async fn connection<S>(
+    stream: S,
+    peer: Peer,
+    door: Arc<Door>,
+    shutdown: CancellationToken,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request: hyper::Request<Incoming>| {

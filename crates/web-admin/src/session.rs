@@ -22,11 +22,15 @@ use crate::{App, Inner};
 const CSRF: &str = "csrf";
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Pages that sign-in may lead back to. A list, so that no link to us can lead elsewhere.
-const RETURNS: [&str; 7] = [
+const RETURNS: [&str; 11] = [
     "/",
     "/start",
     "/tokens",
     "/tokens/add",
+    "/tokens/transfer",
+    "/templates",
+    "/log",
+    "/settings",
     "/mailboxes",
     "/relays",
     "/queue",
@@ -124,7 +128,21 @@ impl FromRequest<App> for Posted {
     async fn from_request(request: Request, app: &App) -> Result<Self, PageError> {
         let (mut parts, body) = request.into_parts();
         let by = SignedIn::from_request_parts(&mut parts, app).await?;
+        let headers = parts.headers.clone();
         let fields = Fields::from_request(Request::from_parts(parts, body), app).await?;
+        Self::checked(by, &headers, fields, app)
+    }
+}
+
+impl Posted {
+    /// A form whose origin and CSRF token are looked at.
+    pub(crate) fn checked(
+        by: SignedIn,
+        headers: &HeaderMap,
+        fields: Fields,
+        app: &App,
+    ) -> Result<Self, PageError> {
+        from_here(headers, &app.address)?;
         if !same(fields.raw(CSRF), &by.session.csrf) {
             return Err(PageError::Forged(
                 "the CSRF token is missing or is another session's",
@@ -138,6 +156,17 @@ impl FromRequest<App> for Posted {
 pub(crate) struct Fields(Vec<(String, String)>);
 
 impl Fields {
+    /// As they were sent.
+    pub(crate) fn new(fields: Vec<(String, String)>) -> Self {
+        Self(fields)
+    }
+
+    /// Every value of a field that may be there several times.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let hits = self.0.iter().filter(move |(key, _)| key == name);
+        hits.map(|(_, value)| value.as_str())
+    }
+
     /// A field as it was sent; empty when it is missing.
     pub(crate) fn raw(&self, name: &str) -> &str {
         let field = self.0.iter().find(|(key, _)| key == name);
@@ -147,12 +176,6 @@ impl Fields {
     /// A field without the blanks around it, which come along when something is pasted.
     pub(crate) fn text(&self, name: &str) -> &str {
         self.raw(name).trim()
-    }
-
-    /// Every value of a field that stands several times.
-    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        let of_name = self.0.iter().filter(move |(key, _)| key == name);
-        of_name.map(|(_, value)| value.as_str())
     }
 
     /// Whether a checkbox is ticked.

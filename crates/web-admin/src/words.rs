@@ -125,6 +125,13 @@ impl Moment {
         Self::said(at, words)
     }
 
+    /// The date and the time, for those who compare them.
+    pub(crate) fn exact(at: i64, now: i64) -> Self {
+        let mut moment = Self::new(at, now);
+        moment.distance.clone_from(&moment.utc);
+        moment
+    }
+
     fn said(at: i64, distance: String) -> Self {
         let stamp = Timestamp::from_second(at).unwrap_or(Timestamp::UNIX_EPOCH);
         Self {
@@ -157,6 +164,19 @@ fn length(seconds: u64) -> String {
         60..3_600 => count(seconds / 60, "minute", "minutes"),
         3_600..172_800 => count(seconds / 3_600, "hour", "hours"),
         _ => count(seconds / 86_400, "day", "days"),
+    }
+}
+
+/// Names that a sentence holds.
+const NAMES: usize = 10;
+
+/// `a, b and 12 more`.
+pub(crate) fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = names.len().saturating_sub(NAMES);
+    let shown: Vec<&str> = names.take(NAMES).collect();
+    match more {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 
@@ -230,6 +250,14 @@ mod tests {
         ] {
             assert_eq!(distance(seconds), words);
         }
+    }
+
+    #[test]
+    fn a_long_list_is_cut_and_counted() {
+        let names: Vec<String> = (0..12).map(|n| n.to_string()).collect();
+        let names = || names.iter().map(String::as_str);
+        assert_eq!(listed(names().take(2)), "0, 1");
+        assert_eq!(listed(names()), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more");
     }
 
     #[test]

@@ -58,3 +58,14 @@ for (const place of document.querySelectorAll("[data-events]")) {
   events.addEventListener("over", (event) => { show(event); events.close(); });
   events.onerror = () => { events.close(); setTimeout(() => location.reload(), 1000); };
 }
+
+// A part of a page that is sent again whenever it changes.
+for (const live of document.querySelectorAll("[data-live]")) {
+  const source = new EventSource(live.dataset.live);
+  source.addEventListener("page", event => {
+    const at = live.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    live.innerHTML = event.data;
+    const again = at && [...live.querySelectorAll("a")].find(link => link.getAttribute("href") === at);
+    if (again) again.focus();
+  });
+}

@@ -17,6 +17,7 @@ mod quote;
 mod reader;
 mod relays;
 mod sections;
+mod shown;
 mod submission;
 mod surroundings;
 mod token_configs;
@@ -38,6 +39,7 @@ pub(crate) use notices::{Notices, Webhook};
 use reader::Reader;
 pub(crate) use relays::is_sender;
 pub(crate) use sections::{CONTROL_SOCKET, DROP_DIR};
+pub(crate) use shown::shown;
 pub(crate) use surroundings::{Secrets, Surroundings};
 
 /// A configuration without a mistake.

@@ -457,4 +457,13 @@ impl web_admin::Gateway for Handle {
     fn tokens_changed(&self, config: &str) {
         Handle::tokens_changed(self, config);
     }
+
+    fn configuration(&self) -> Option<web_admin::Configuration> {
+        let path = self.with_config(|config| config.file.clone());
+        let text = std::fs::read_to_string(&path).ok()?;
+        Some(web_admin::Configuration {
+            path: path.display().to_string(),
+            text: crate::config::shown(&text)?,
+        })
+    }
 }

@@ -7,6 +7,8 @@ mod list;
 mod show;
 pub(crate) mod test;
 
+use std::collections::BTreeMap;
+
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
 use axum::response::Response;
@@ -167,6 +169,25 @@ impl Inner {
         let light = self.parts.board.get(kind, name);
         let counts = self.parts.spool.counts(direction(kind), name)?;
         Ok(fare(name, light.as_ref(), paused, counts, now()))
+    }
+
+    /// The same, with the counts of all accounts at hand.
+    pub(crate) fn fare_of(
+        &self,
+        kind: Kind,
+        name: &str,
+        paused: bool,
+        all: &BTreeMap<(Direction, String), Counts>,
+    ) -> Fare {
+        let light = self.parts.board.get(kind, name);
+        let counts = all.get(&(direction(kind), name.to_owned())).copied();
+        fare(
+            name,
+            light.as_ref(),
+            paused,
+            counts.unwrap_or_default(),
+            now(),
+        )
     }
 }
 

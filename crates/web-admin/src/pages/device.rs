@@ -61,7 +61,7 @@ pub(super) async fn begin(
 }
 
 /// All but the unreserved characters as `%41` (RFC 3986 section 2.3).
-fn encoded(name: &str) -> String {
+pub(super) fn encoded(name: &str) -> String {
     name.bytes().fold(String::new(), |mut out, byte| {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {

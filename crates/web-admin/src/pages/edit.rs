@@ -35,9 +35,11 @@ pub(crate) struct Which {
     name: String,
 }
 
-type Asked = Result<Query<Which>, QueryRejection>;
+/// The query of a page about one thing.
+pub(super) type Asked = Result<Query<Which>, QueryRejection>;
 
-fn named(asked: Asked) -> String {
+/// Its name; empty when there is none.
+pub(super) fn named(asked: Asked) -> String {
     asked.map(|Query(which)| which.name).unwrap_or_default()
 }
 

@@ -7,13 +7,20 @@ pub(crate) mod device;
 pub(crate) mod edit;
 mod form;
 pub(crate) mod health;
+pub(crate) mod library;
+pub(crate) mod live;
+pub(crate) mod log;
 mod notes;
 mod notices;
 pub(crate) mod overview;
 pub(crate) mod queue;
+pub(crate) mod settings;
 pub(crate) mod sign_in;
 pub(crate) mod start;
 pub(crate) mod tokens;
+pub(crate) mod transfer;
+
+pub(crate) use transfer::Imports;
 
 use askama::Template;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -41,18 +48,24 @@ pub(crate) enum Section {
     Mailboxes,
     Relays,
     Queue,
+    Templates,
+    Log,
+    Settings,
     /// Not in the navigation.
     Elsewhere,
 }
 
 impl Section {
     /// Name and path of what the navigation offers.
-    const NAVIGATION: [(Self, &'static str, &'static str); 5] = [
+    const NAVIGATION: [(Self, &'static str, &'static str); 8] = [
         (Self::Overview, "Overview", "/"),
         (Self::Tokens, "Tokens", "/tokens"),
         (Self::Mailboxes, "Mailboxes", "/mailboxes"),
         (Self::Relays, "Relays", "/relays"),
         (Self::Queue, "Queue", "/queue"),
+        (Self::Templates, "Templates", "/templates"),
+        (Self::Log, "Log", "/log"),
+        (Self::Settings, "Settings", "/settings"),
     ];
 }
 

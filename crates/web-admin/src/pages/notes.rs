@@ -1,5 +1,8 @@
 //! A template's notes, from plain text with steps and points to blocks that a page can set; pure.
 
+use askama::Template;
+use askama::filters::HtmlSafe;
+
 /// A piece of the notes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Block {
@@ -22,6 +25,47 @@ pub(crate) struct Item {
 pub(crate) enum Piece {
     Text(String),
     Code(String),
+}
+
+/// A text in which addresses are links.
+#[derive(Debug, Clone, PartialEq, Eq, Template)]
+#[template(
+    source = r#"{% for (link, text) in parts %}{% if *link %}<a href="{{ text }}" target="_blank" rel="noreferrer noopener">{{ text }}</a>{% else %}{{ text }}{% endif %}{% endfor %}"#,
+    ext = "html"
+)]
+pub(crate) struct Linked<'a> {
+    /// Whether it is an address, and the text.
+    parts: Vec<(bool, &'a str)>,
+}
+/// Escapes what it holds itself.
+impl HtmlSafe for Linked<'_> {}
+
+/// Finds the addresses in a text; one with a placeholder in it, or an example, leads nowhere and stays text.
+pub(crate) fn linked(text: &str) -> Linked<'_> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    let mut plain = 0;
+    while let Some(found) = rest[plain..].find("https://") {
+        let start = plain + found;
+        let len = rest[start..].find(|c: char| c.is_whitespace() || "<>()\"'`,;".contains(c));
+        let address = &rest[start..len.map_or(rest.len(), |len| start + len)];
+        let address = address.trim_end_matches(['.', ':', '!', '?']);
+        let end = start + address.len();
+        if address.contains(['{', '}', '*'])
+            || address.contains("example.com")
+            || address.len() <= "https://".len()
+        {
+            plain = end;
+            continue;
+        }
+        parts.push((false, &rest[..start]));
+        parts.push((true, address));
+        rest = &rest[end..];
+        plain = 0;
+    }
+    parts.push((false, rest));
+    parts.retain(|(_, text)| !text.is_empty());
+    Linked { parts }
 }
 
 /// Lines of an item that are indented this much stand for themselves: commands.
@@ -123,6 +167,37 @@ mod tests {
             ]
         );
         assert_eq!(blocks(""), []);
+    }
+
+    #[test]
+    fn addresses_are_links_and_what_is_around_them_stays() {
+        let html = |text: &str| linked(text).render().unwrap();
+        let link = |url: &str| {
+            format!("<a href=\"{url}\" target=\"_blank\" rel=\"noreferrer noopener\">{url}</a>")
+        };
+        for (text, shown) in [
+            (
+                "See https://a.example/b.",
+                format!("See {}.", link("https://a.example/b")),
+            ),
+            (
+                "(https://a.example) or https://b.example, both",
+                format!(
+                    "({}) or {}, both",
+                    link("https://a.example"),
+                    link("https://b.example")
+                ),
+            ),
+            (
+                "https://login.example/{TenantID}/x stays",
+                "https://login.example/{TenantID}/x stays".to_owned(),
+            ),
+            ("https:// is demanded", "https:// is demanded".to_owned()),
+            ("<b>", "&#60;b&#62;".to_owned()),
+            ("", String::new()),
+        ] {
+            assert_eq!(html(text), shown, "{text}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use token_store::notices::{About, Notice};
 use token_store::{Store, StoreError};
 
+use super::device::encoded;
 use crate::words::{Moment, Prose, now};
 
 /// More than these would push the page away; the rest is counted.
@@ -63,7 +64,7 @@ fn shown(notice: &Notice) -> Shown {
 
 fn link(about: &About) -> Option<String> {
     Some(match about {
-        About::Token(name) => format!("/tokens#{}", anchor("token", name)),
+        About::Token(name) => format!("/tokens?about={}#{}", encoded(name), anchor("token", name)),
         About::Mailbox(name) => format!("/mailboxes#{}", anchor("mailbox", name)),
         About::Relay(name) => format!("/relays#{}", anchor("relay", name)),
         About::Endpoint(_) => "/tokens".to_owned(),

@@ -1,7 +1,8 @@
 //! The tokens: their states in words, and *Refresh now*.
 
 use askama::Template;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::response::Response;
 use provider_template::Flow;
 use token_store::state::State as TokenState;
@@ -21,6 +22,38 @@ struct TokensPage {
     frame: Frame,
     rows: Vec<TokenRow>,
     redirect_uri: String,
+    pages: Pages,
+}
+
+/// Rows of one page: it stays small, however many there are.
+const ROWS: usize = 20;
+
+/// Which page of the table this is; counted from 1.
+struct Pages {
+    this: usize,
+    all: usize,
+}
+
+/// Which part of the table is asked for.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub(crate) struct Part {
+    page: Option<usize>,
+    /// The page that shows this token config.
+    about: Option<String>,
+}
+
+impl Part {
+    /// The page, and the rows on it.
+    fn of(&self, rows: &[TokenRow]) -> (Pages, std::ops::Range<usize>) {
+        let all = rows.len().div_ceil(ROWS).max(1);
+        let about = self.about.as_ref();
+        let at = about.and_then(|name| rows.iter().position(|row| row.name == *name));
+        let this = at.map(|at| at / ROWS + 1).or(self.page);
+        let this = this.unwrap_or(1).clamp(1, all);
+        let first = (this - 1) * ROWS;
+        (Pages { this, all }, first..rows.len().min(first + ROWS))
+    }
 }
 
 struct TokenRow {
@@ -51,7 +84,11 @@ struct Trouble {
 }
 
 /// The table.
-pub(crate) async fn page(State(app): State<App>, by: SignedIn) -> Result<Response, PageError> {
+pub(crate) async fn page(
+    State(app): State<App>,
+    by: SignedIn,
+    part: Result<Query<Part>, QueryRejection>,
+) -> Result<Response, PageError> {
     let now = now();
     let statuses = app.store().token_statuses()?;
     let mut rows: Vec<TokenRow> = statuses.into_iter().map(|s| row(s, now)).collect();
@@ -60,9 +97,12 @@ pub(crate) async fn page(State(app): State<App>, by: SignedIn) -> Result<Respons
             first.anchor = Some(anchor("token", &first.name));
         }
     }
+    let part = part.map(|Query(part)| part).unwrap_or_default();
+    let (pages, range) = part.of(&rows);
     html(&TokensPage {
         frame: app.frame(&by, Section::Tokens, "Tokens")?,
-        rows,
+        rows: rows.drain(range).collect(),
+        pages,
         redirect_uri: app.address.redirect_uri.clone(),
     })
 }
@@ -143,5 +183,46 @@ pub(super) fn sorry(what: &str, error: TokenError) -> Flash {
             Flash::bad(&format!("{what}: {words}")).advise("Postern tries again by itself.")
         }
         error => Flash::bad(&format!("{what}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(n: usize) -> TokenRow {
+        TokenRow {
+            name: format!("t{n}"),
+            anchor: None,
+            subject: String::new(),
+            signed_in_as: None,
+            template: String::new(),
+            token: Badge::new(crate::words::Tone::Off, ""),
+            refresh_token: Badge::new(crate::words::Tone::Off, ""),
+            trouble: None,
+            valid: true,
+            used_by: Vec::new(),
+            declared_in: None,
+            can_refresh: false,
+            by_person: true,
+        }
+    }
+
+    #[test]
+    fn a_page_is_found_by_its_number_or_by_what_is_on_it() {
+        let rows: Vec<TokenRow> = (0..45).map(named).collect();
+        let part = |page, about: &str| {
+            let about = Some(about.to_owned()).filter(|about| !about.is_empty());
+            let (pages, range) = Part { page, about }.of(&rows);
+            (pages.this, pages.all, range)
+        };
+        assert_eq!(part(None, ""), (1, 3, 0..20));
+        assert_eq!(part(Some(3), ""), (3, 3, 40..45));
+        assert_eq!(part(Some(9), ""), (3, 3, 40..45));
+        assert_eq!(part(Some(0), ""), (1, 3, 0..20));
+        assert_eq!(part(Some(1), "t21"), (2, 3, 20..40));
+        assert_eq!(part(Some(2), "gone"), (2, 3, 20..40));
+        let (pages, range) = Part::default().of(&[]);
+        assert_eq!((pages.this, pages.all, range), (1, 1, 0..0));
     }
 }

@@ -3,10 +3,15 @@
 mod consent;
 mod doors;
 mod edit;
+mod html;
 mod notices;
 mod pages;
 mod proxies;
+mod safety;
+mod settings;
 mod start;
+mod transfer;
+mod weight;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -28,7 +33,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{ChangeError, Gateway, Listener, Parts, Proxies, serve};
+use crate::{ChangeError, Configuration, Gateway, Listener, Parts, Proxies, serve};
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -71,6 +76,13 @@ impl Gateway for Daemon {
 
     fn tokens_changed(&self, config: &str) {
         self.0.lock().unwrap().push(config.to_owned());
+    }
+
+    fn configuration(&self) -> Option<Configuration> {
+        Some(Configuration {
+            path: "/etc/postern/postern.yaml".to_owned(),
+            text: "web: <b>\n".to_owned(),
+        })
     }
 }
 
@@ -245,6 +257,10 @@ impl Browser {
             ));
         }
         let answer = exchange(self.address, format!("{head}\r\n{body}").as_bytes()).await;
+        if answer.header("content-type").starts_with("text/html") && method != "HEAD" {
+            let faults = html::faults(&answer.body);
+            assert!(faults.is_empty(), "{path}: {faults:#?} in {}", answer.body);
+        }
         for cookie in answer.all("set-cookie") {
             let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();
             if value.is_empty() {

@@ -60,7 +60,7 @@ async fn a_token_that_is_mended_is_no_longer_shown_although_nobody_has_looked_ag
     token.kind = NoticeKind::ConsentNeeded;
     world.store().reconcile(vec![token], NOW).await.unwrap();
     let page = browser.get("/").await;
-    page.shows("<a href=\"/postern/tokens#token-support\">Token support</a>");
+    page.shows("<a href=\"/postern/tokens?about=support#token-support\">Token support</a>");
     browser
         .get("/tokens")
         .await

@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use token_store::transfer::{Parcel, sealed};
+use token_store::transfer::{Parcel, file_name, sealed};
 
 use super::named;
 use crate::cli::exit::{Code, Failure};
@@ -98,10 +98,7 @@ fn forget_secrets(entry: &mut provider_template::Entry) {
 /// In a folder, the name that exports have elsewhere, too.
 fn within(path: &Path, now: jiff::Timestamp) -> PathBuf {
     if path.is_dir() {
-        path.join(
-            now.strftime("PosternTokenConfigs_%Y%m%d_%H%M%S.yml")
-                .to_string(),
-        )
+        path.join(file_name(now))
     } else {
         path.to_owned()
     }

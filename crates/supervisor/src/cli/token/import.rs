@@ -60,7 +60,7 @@ pub(crate) async fn import(file: &Path, order: Import) -> Result<(), Failure> {
     if order.dry_run {
         return Ok(());
     }
-    for name in changed(&arrivals) {
+    for name in arrivals.changed() {
         office.tell_changed(&name).await?;
     }
     if order.foreign.from.is_some() && !names.is_empty() {
@@ -168,18 +168,5 @@ fn told(arrivals: &Arrivals, tried: bool) -> Vec<String> {
         };
         format!("{id}: refresh token {words}")
     });
-    entries.chain(tokens).collect()
-}
-
-/// The token configs that the daemon should look at.
-fn changed(arrivals: &Arrivals) -> std::collections::BTreeSet<String> {
-    let entries = arrivals.entries.iter();
-    let entries = entries
-        .filter(|(_, done)| matches!(done, Imported::Added | Imported::Changed))
-        .map(|(name, _)| name.clone());
-    let tokens = arrivals.tokens.iter();
-    let tokens = tokens
-        .filter(|(_, done)| matches!(done, Arrived::Taken | Arrived::Replaced))
-        .map(|(id, _)| id.config.clone());
     entries.chain(tokens).collect()
 }
