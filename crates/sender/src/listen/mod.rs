@@ -48,6 +48,8 @@ use wire::accept::CertificateError;
 const TURNED_AWAY: usize = 50;
 /// Pause after a failed accept (out of file descriptors, mostly), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Recipients of a message that a program on this machine hands in; as many as the configuration allows a listener at most.
+const DESK_RECIPIENTS: usize = 100_000;
 
 /// What all sessions of a listener share.
 struct Shared {
@@ -187,7 +189,11 @@ where
         routes,
         spool,
     } = desk;
-    let limits = Limits::default();
+    // One program hands in one message, and its list of recipients has its own bounds.
+    let limits = Limits {
+        recipients: DESK_RECIPIENTS,
+        ..Limits::default()
+    };
     let shared = Shared {
         host: host_name(),
         rules: Rules {

@@ -3,7 +3,7 @@ use super::connect::Account;
 use super::judge::{Trouble, Verdict, judge};
 use super::needs::{Needs, needs};
 use super::record::{keep_recording, release};
-use super::sent::without_arrived;
+use super::sent::{Left, without_arrived};
 use crate::smtp_client::{Answer, Client, Envelope, Sent, Stage, To};
 use futures_util::future::join_all;
 use spool::{DeliveryId, OutClaim, OutRecipient, Outcome, Pieces, SpoolError, Stored};
@@ -52,8 +52,10 @@ pub(crate) async fn carry(
     claim: OutClaim,
     mut kept: Option<Client<Stream>>,
 ) -> Carried {
-    let Some(claim) = without_arrived(&account, claim).await else {
-        return Carried::done(kept);
+    let claim = match without_arrived(&account, claim).await {
+        Left::ToSend(claim) => claim,
+        Left::Nothing => return Carried::done(kept),
+        Left::Untouched(claim) => return Carried::untouched(claim, None),
     };
     loop {
         let was_kept = kept.is_some();

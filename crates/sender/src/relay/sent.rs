@@ -26,10 +26,25 @@ pub struct Wanted {
 /// Looks into the Sent folder of a relay's account: whether it is there, or why that cannot be said.
 pub type SentFolder = Arc<dyn Fn(Wanted) -> BoxFuture<'static, Result<bool, String>> + Send + Sync>;
 
-/// Settles what has arrived, and gives back what is to be sent; None when nothing is left.
-pub(super) async fn without_arrived(account: &Account, mut claim: OutClaim) -> Option<OutClaim> {
-    if !has_arrived(account, &claim).await {
-        return Some(claim);
+/// What is to be done with a claim, once it was looked for.
+pub(super) enum Left {
+    /// What did not arrive, or could not be looked for.
+    ToSend(OutClaim),
+    /// Nothing: all of it had arrived, and is settled.
+    Nothing,
+    /// The daemon stops, and nothing was done.
+    Untouched(OutClaim),
+}
+
+/// Settles what has arrived.
+pub(super) async fn without_arrived(account: &Account, mut claim: OutClaim) -> Left {
+    let arrived = tokio::select! {
+        biased;
+        () = account.shutdown.cancelled(), if claim.in_doubt.is_some() => return Left::Untouched(claim),
+        arrived = has_arrived(account, &claim) => arrived,
+    };
+    if !arrived {
+        return Left::ToSend(claim);
     }
     let (arrived, left) = claim.recipients.into_iter().partition(|r| r.doubted);
     let arrived: Vec<spool::OutRecipient> = arrived;
@@ -47,7 +62,10 @@ pub(super) async fn without_arrived(account: &Account, mut claim: OutClaim) -> O
         .map(|recipient| record(account, recipient.delivery, outcome.clone()));
     join_all(settled).await;
     claim.recipients = left;
-    (!claim.recipients.is_empty()).then_some(claim)
+    match claim.recipients.is_empty() {
+        true => Left::Nothing,
+        false => Left::ToSend(claim),
+    }
 }
 
 async fn has_arrived(account: &Account, claim: &OutClaim) -> bool {
@@ -61,12 +79,7 @@ async fn has_arrived(account: &Account, claim: &OutClaim) -> bool {
         message_id: message_id.trim_matches(['<', '>']).to_owned(),
         received,
     };
-    let found = tokio::select! {
-        biased;
-        () = account.shutdown.cancelled() => return false,
-        found = tokio::time::timeout(LOOK, look(wanted)) => found,
-    };
-    let why = match found {
+    let why = match tokio::time::timeout(LOOK, look(wanted)).await {
         Ok(Ok(found)) => return found,
         Ok(Err(why)) => why,
         Err(_) => format!("no answer within {} s", LOOK.as_secs()),

@@ -18,6 +18,12 @@ use crate::sendmail::drop_box;
 const LOOK: Duration = Duration::from_secs(30);
 /// A message that was refused is tried again after this.
 const REFUSED: Duration = Duration::from_secs(3600);
+/// A message that could not be taken for a reason that passes is tried again after this.
+const LATER: Duration = Duration::from_secs(60);
+/// After so many of them in one look the trouble is everybody's, and the look ends.
+const MOST_LATER: usize = 5;
+/// After so many tries of one message it is a notice.
+const MANY_TRIES: u32 = 10;
 /// Between the two ends of a session in memory.
 const PIPE: usize = 64 * 1024;
 
@@ -55,8 +61,11 @@ struct DropBox {
     put_off: BTreeMap<PathBuf, PutOff>,
 }
 
-/// What was refused.
+/// What was not taken.
 struct PutOff {
+    /// Tries that failed for a reason that passes.
+    tries: u32,
+    is_refused: bool,
     /// Until when it is left alone.
     until: Instant,
     /// From whom and why.
@@ -71,11 +80,12 @@ impl DropBox {
         }
     }
 
-    /// What is refused is a notice until it is taken or removed.
+    /// What is refused, or was tried often, is a notice until it is taken or removed.
     fn tell(&self) {
         let words =
             |(path, refused): (&PathBuf, &PutOff)| format!("{}, {}", path.display(), refused.why);
-        let refused = self.put_off.iter().map(words).collect();
+        let told = |(_, one): &(&PathBuf, &PutOff)| one.is_refused || one.tries >= MANY_TRIES;
+        let refused = self.put_off.iter().filter(told).map(words).collect();
         self.handle.set_refused_drops(refused);
     }
 
@@ -86,8 +96,9 @@ impl DropBox {
         };
         let now = Instant::now();
         self.put_off.retain(|path, _| found.contains(path));
+        let mut later = 0;
         for path in found {
-            if shutdown.is_cancelled() {
+            if shutdown.is_cancelled() || later == MOST_LATER {
                 return;
             }
             if self
@@ -101,7 +112,15 @@ impl DropBox {
                 Ok(()) => drop(self.put_off.remove(&path)),
                 Err(NotTaken::Later(why)) => {
                     tracing::warn!("{}: {why}; it is tried again", path.display());
-                    return;
+                    later += 1;
+                    let before = self.put_off.get(&path).map_or(0, |one| one.tries);
+                    let put_off = PutOff {
+                        tries: before.saturating_add(1),
+                        is_refused: false,
+                        until: now + LATER,
+                        why,
+                    };
+                    self.put_off.insert(path, put_off);
                 }
                 Err(NotTaken::Refused(why)) => {
                     tracing::error!(
@@ -109,7 +128,13 @@ impl DropBox {
                         path.display()
                     );
                     let until = now + REFUSED;
-                    self.put_off.insert(path, PutOff { until, why });
+                    let put_off = PutOff {
+                        tries: 0,
+                        is_refused: true,
+                        until,
+                        why,
+                    };
+                    self.put_off.insert(path, put_off);
                 }
             }
         }

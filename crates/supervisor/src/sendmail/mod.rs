@@ -53,11 +53,10 @@ pub(crate) async fn sendmail(file: &Path, arguments: &[String]) -> Result<(), Fa
     }
     let why = match submit(&places.socket, &envelope, &mut message).await {
         Ok(HandedOver::Accepted(_)) => return Ok(()),
-        Ok(HandedOver::Later(reply)) => return Err(Failure::new(Code::Temporary, reply)),
         Ok(HandedOver::Refused { what, reply }) => return Err(refused(what, &reply)),
         Err(Unreached::Denied(failure)) => return Err(failure),
-        // The message carries a key: if the daemon had taken it after all, it is not taken twice.
-        Err(Unreached::Down(why)) => why,
+        // Few callers try again. The message carries a key: if the daemon had taken it after all, it is not taken twice.
+        Ok(HandedOver::Later(why)) | Err(Unreached::Down(why)) => why,
     };
     drop_box::put(&places.drop_dir, &envelope, &mut message).map_err(|error| {
         let dir = places.drop_dir.display();

@@ -6,7 +6,7 @@ use crate::listen::intake::{self, Broken, Intake, Refusal, Taken};
 use crate::listen::trace::{self, Trace, header_section, headline};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use spool::{Outgoing, SpoolError, TakenOut};
+use spool::{Outgoing, Recipient, SpoolError, TakenOut};
 use std::ops::ControlFlow;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
@@ -84,7 +84,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let (headline, from) = (headline(header), trace::author(header));
         let automatic = trace::is_automatic(header);
-        if envelope.mail.sender.is_empty()
+        // Where the envelope names no relay, the header's From chooses one, and so must be theirs as well.
+        if envelope.relay.is_none()
             && let Some(reply) = self.is_not_theirs(&from)
         {
             return self.fault(&reply);
@@ -102,7 +103,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let sha256 = hex(&taken.body.sha256);
         let message_id = headline.message_id.clone();
         let (sender, count, size) = (mail.sender.clone(), recipients.len(), taken.size);
-        let key = taken.key.map(|key| submission_key(&sender, &key));
+        let key = taken
+            .key
+            .map(|key| submission_key(&sender, &recipients, &key));
         let outgoing = Outgoing {
             sender: mail.sender,
             relay: relay.clone(),
@@ -206,11 +209,15 @@ fn protocol(hello: Option<&Hello>, mail: &Mail, client: &Client) -> String {
     format!("{base}{tls}{user}")
 }
 
-/// One submitter's keys are not another's.
-fn submission_key(sender: &str, key: &[u8]) -> [u8; 32] {
+/// One submitter's keys are not another's, and the rest of a message's recipients is not a repetition of the first.
+fn submission_key(sender: &str, recipients: &[Recipient], key: &[u8]) -> [u8; 32] {
+    let mut addresses: Vec<&str> = recipients.iter().map(|r| r.address.as_str()).collect();
+    addresses.sort_unstable();
     let mut hash = Sha256::new();
-    hash.update(sender.as_bytes());
-    hash.update([0]);
+    for part in [sender].iter().chain(&addresses) {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
     hash.update(key);
     hash.finalize().into()
 }

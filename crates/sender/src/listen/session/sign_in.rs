@@ -9,7 +9,7 @@ use std::sync::Arc;
 use token_store::submitters::Submitter;
 use token_store::{Secret, Store, StoreError};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 use wire::lines::LineError;
 use wire::{printable, sasl::given};
@@ -143,10 +143,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Err(_) => return Ok(ControlFlow::Break(())),
         };
+        let over = self.over();
         let checked = tokio::select! {
             biased;
             () = shared.shutdown.cancelled() => {
                 self.reply(STOPPING);
+                return Ok(ControlFlow::Break(()));
+            }
+            // Whoever guesses waits for a turn, and holds no place meanwhile for longer than any stranger.
+            () = sleep_until(over) => {
+                self.reply("421 4.7.0 Nobody has signed in for too long");
                 return Ok(ControlFlow::Break(()));
             }
             checked = check(&shared.guests, self.client.address, users, &user, password) => checked,

@@ -83,14 +83,16 @@ async fn a_submission_repeated_with_its_key_is_one_message_and_the_key_is_not_se
     let server = Server::start().await;
     let mut talk = server.talk().await;
     let mut replies = Vec::new();
-    for (sender, key) in [
-        ("a@helpdesk.example", "one"),
-        ("a@helpdesk.example", "one"),
-        ("b@helpdesk.example", "one"),
-        ("a@helpdesk.example", "two"),
+    for (sender, recipient, key) in [
+        ("a@helpdesk.example", "b@example.org", "one"),
+        ("a@helpdesk.example", "b@example.org", "one"),
+        ("b@helpdesk.example", "b@example.org", "one"),
+        ("a@helpdesk.example", "b@example.org", "two"),
+        // The rest of the recipients comes with a message of its own and the same key.
+        ("a@helpdesk.example", "c@example.org", "one"),
     ] {
         talk.say(format!(
-            "MAIL FROM:<{sender}>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n"
+            "MAIL FROM:<{sender}>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n"
         ))
         .await;
         assert_eq!(
@@ -108,7 +110,7 @@ async fn a_submission_repeated_with_its_key_is_one_message_and_the_key_is_not_se
         "{replies:?}"
     );
     let claims = server.stored().await;
-    assert_eq!(claims.len(), 3, "{replies:?}");
+    assert_eq!(claims.len(), 4, "{replies:?}");
     for claim in &claims {
         let (_, text) = server.text(claim).await;
         assert_eq!(text, b"Subject: x\r\n\r\ny\r\n");
