@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use rusqlite::backup::Backup;
+use rusqlite::backup::{Backup, StepResult};
 
 use crate::Spool;
 use crate::error::{Result, SpoolError};
@@ -109,6 +109,8 @@ fn copy(moment: &Connection, database: &Path) -> Result<()> {
     let mut target = Connection::open(database)?;
     let backup = Backup::new(moment, &mut target)?;
     // One step: a step that begins anew would see a later state.
-    backup.step(-1)?;
-    Ok(())
+    match backup.step(-1)? {
+        StepResult::Done => Ok(()),
+        _ => Err(SpoolError::Busy),
+    }
 }

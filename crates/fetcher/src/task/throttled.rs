@@ -54,7 +54,7 @@ impl Sessions {
                 () = sleep_until(end) => break,
                 () = self.parts.poke.notified() => {
                     self.memory.imap.looks.forget();
-                    let lifted = kept && !self.kept().is_ok_and(|kept| kept.iter().any(|pause| pause.kind == kind));
+                    let lifted = kept && self.kept().is_ok_and(|kept| kept.iter().all(|pause| pause.kind != kind));
                     if kind == PauseKind::Guessed || lifted {
                         break;
                     }

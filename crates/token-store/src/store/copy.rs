@@ -1,7 +1,7 @@
 //! Copies of accounts.db: for a backup, and before its tables are changed by a new version.
 
 use super::{Store, StoreError};
-use rusqlite::backup::Backup;
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -37,6 +37,8 @@ pub(super) enum Error {
     File(#[from] std::io::Error),
     #[error(transparent)]
     Database(#[from] rusqlite::Error),
+    #[error("another process uses the database just now; try again")]
+    Busy,
 }
 
 fn copy(source: &Connection, target: &Path) -> Result<(), Error> {
@@ -47,8 +49,10 @@ fn copy(source: &Connection, target: &Path) -> Result<(), Error> {
         .open(target)?;
     let mut target = Connection::open(target)?;
     // One step is one moment's state; the file is on disk when it is done.
-    Backup::new(source, &mut target)?.step(-1)?;
-    Ok(())
+    match Backup::new(source, &mut target)?.step(-1)? {
+        StepResult::Done => Ok(()),
+        _ => Err(Error::Busy),
+    }
 }
 
 /// Copies a database whose tables are about to be changed; a copy that an earlier try left is replaced.

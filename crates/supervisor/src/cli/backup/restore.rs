@@ -46,7 +46,15 @@ pub(crate) async fn restore(file: &Path, source: &Path, replace: bool) -> Result
     let made_at = unpack(source, scratch.path()).await?;
     let held = try_out(&config, scratch.path(), made_at).await?;
     let aside = move_aside(&config.state_dir, &there)?;
-    put_in_place(scratch.path(), &config.state_dir)?;
+    put_in_place(scratch.path(), &config.state_dir).map_err(|error| {
+        let former = aside.as_ref().map_or_else(String::new, |aside| {
+            format!("; what was there is in {}", aside.display())
+        });
+        let words = format!(
+            "the restored state could not be put in place: {error}{former}; do not start the daemon before it is, or that is put back"
+        );
+        Failure::new(Code::Io, words)
+    })?;
     for line in told(made_at, held, aside.as_deref()) {
         table::line(&line)?;
     }
@@ -105,7 +113,7 @@ fn move_aside(dir: &Path, there: &[&str]) -> Result<Option<PathBuf>, Failure> {
     Ok(Some(aside))
 }
 
-fn put_in_place(from: &Path, dir: &Path) -> Result<(), Failure> {
+fn put_in_place(from: &Path, dir: &Path) -> std::io::Result<()> {
     let owner = std::fs::metadata(dir)?;
     for part in PARTS {
         let path = from.join(part);
