@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-const SOON: Duration = Duration::from_secs(60);
+/// Two pauses after failures lie within; a loaded machine takes several times as long.
+const SOON: Duration = Duration::from_secs(240);
 /// So many messages, the largest of which are files of their own in the spool.
 const MESSAGES: usize = 12;
 
