@@ -71,8 +71,11 @@ fn a_full_disk_tears_nothing_and_loses_nothing_and_mail_flows_on_when_there_is_r
     assert!(filed > 0 && filed < MESSAGES, "{filed}");
     assert_eq!(in_mailbox(), MESSAGES - filed, "what is not filed stays");
     assert_whole(&maildir, &expected);
-    let status = setup.ok(&["status"], "");
-    assert!(status.contains("deliveries fail and pause"), "{status}");
+    eventually("the status tells of it", SOON, || {
+        setup
+            .ok(&["status"], "")
+            .contains("deliveries fail and pause")
+    });
 
     // Not even an empty file, and the daemon is killed over it.
     disk.fill_but(0);
