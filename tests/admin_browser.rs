@@ -126,26 +126,7 @@ fn from_the_first_start_to_a_token_its_renewal_and_signing_out() {
     // The overview follows by itself: a mailbox appears, fetches, and its message is counted.
     desk.open("/");
     desk.browser.sees("No mailbox and no relay is set up yet.");
-    let port = desk.rig.provider.imap().port().to_string();
-    let maildir = desk.rig.path().join("mail").display().to_string();
-    let mailbox = [
-        "mailbox",
-        "add",
-        "desk",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        &port,
-        "--tls",
-        "none",
-        "--user",
-        USER,
-        "--token",
-        "support",
-        "--maildir",
-        &maildir,
-    ];
-    desk.setup.ok(&mailbox, "");
+    add_mailbox(&desk);
     desk.browser.sees("Mail flows.");
     desk.browser.sees("1 delivered so far");
     desk.browser.wait_until("[...document.querySelectorAll('.chart')].some(c => c.getAttribute('aria-label').includes('1 in all'))");
@@ -281,8 +262,8 @@ fn edit(desk: &mut Desk) {
     desk.browser.sees("The token config second was changed.");
 }
 
-fn delete(desk: &mut Desk) {
-    // Delete: refused while a mailbox uses it.
+/// By the command line: a mailbox that signs in with the token config.
+fn add_mailbox(desk: &Desk) {
     let port = desk.rig.provider.imap().port().to_string();
     let maildir = desk.rig.path().join("mail").display().to_string();
     let mailbox = [
@@ -303,6 +284,11 @@ fn delete(desk: &mut Desk) {
         &maildir,
     ];
     desk.setup.ok(&mailbox, "");
+}
+
+fn delete(desk: &mut Desk) {
+    // Delete: refused while a mailbox uses it.
+    add_mailbox(desk);
     desk.browser.press("Delete support");
     desk.browser.sees("mailbox desk");
     desk.browser.shot("delete-refused");

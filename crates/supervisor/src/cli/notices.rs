@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 
 use super::exit::{Code, Failure};
-use super::office::Office;
+use super::office::{Office, answered};
 use super::table;
 use crate::control::Question;
 use crate::run::notices::Tried;
@@ -90,10 +90,7 @@ pub(super) fn print(notice: &NoticeLine) -> Result<(), Failure> {
 async fn test(office: &Office) -> Result<(), Failure> {
     let daemon = office.need_daemon()?;
     let tried = daemon.ask(&Question::TestNotices).await?;
-    let tried: Vec<Tried> = serde_json::from_value(tried).map_err(|error| {
-        let words = format!("the daemon is of another version than this command: {error}");
-        Failure::new(Code::Software, words)
-    })?;
+    let tried: Vec<Tried> = answered(tried)?;
     if tried.is_empty() {
         return table::line(
             "no channel is switched on: `notices` in postern.yaml has command, webhook and mail_to",

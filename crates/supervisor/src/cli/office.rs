@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use spool::Spool;
 use token_store::{Store, Tokens, TokensOptions};
 use tokio::time::{Instant, sleep};
@@ -180,6 +181,14 @@ impl Office {
         let words = client.ask(&Question::AccountsChanged).await?;
         Ok(serde_json::from_value(words)?)
     }
+}
+
+/// What a daemon answered, as this command knows it.
+pub(crate) fn answered<T: DeserializeOwned>(answer: serde_json::Value) -> Result<T, Failure> {
+    serde_json::from_value(answer).map_err(|error| {
+        let words = format!("the daemon is of another version than this command: {error}");
+        Failure::new(Code::Software, words)
+    })
 }
 
 /// The daemon, for those who may ask it but not read the configuration: the socket is then where the package has it.

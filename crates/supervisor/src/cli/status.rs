@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::exit::{Code, Failure};
-use super::office::{Office, doorbell};
+use super::office::{Office, answered, doorbell};
 use super::{notices, table};
 use crate::control::{Client, Question};
 use crate::run::status::{self, AccountLine, Report, clock};
@@ -37,13 +37,7 @@ pub(super) async fn report(office: &Office) -> Result<Report, Failure> {
 }
 
 async fn ask(client: &Client) -> Result<Report, Failure> {
-    let answer = client.ask(&Question::Status).await?;
-    serde_json::from_value(answer).map_err(|error| {
-        Failure::new(
-            Code::Software,
-            format!("the daemon is of another version than this command: {error}"),
-        )
-    })
+    answered(client.ask(&Question::Status).await?)
 }
 
 fn print(report: &Report) -> Result<(), Failure> {
