@@ -69,15 +69,19 @@ fn delivery_number(id: &str) -> i64 {
 }
 
 /// Whether a ticket command of this rig still runs; a killed daemon leaves the one it started to its end. Between fork and exec
-/// a child still bears the daemon's own command line, with the configuration's path in it.
+/// a child still bears the daemon's own command line, with the configuration's path in it. Amid exec it bears none, and its program
+/// tells it from a kernel thread and from a dead process: whose it is shows at the next look.
 fn command_runs(script: &Path, config: &Path) -> bool {
     let named = |line: &[u8], path: &Path| {
         let path = path.as_os_str().as_encoded_bytes();
         line.windows(path.len()).any(|w| w == path)
     };
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let mut lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-    lines.any(|line| named(&line, script) || named(&line, config))
+    let mut processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes.any(|entry| match std::fs::read(entry.path().join("cmdline")) {
+        Ok(line) if line.is_empty() => std::fs::read_link(entry.path().join("exe")).is_ok(),
+        Ok(line) => named(&line, script) || named(&line, config),
+        Err(_) => false,
+    })
 }
 
 /// Replies that wait for a certain 250, and those that may have got one that was never heard.
